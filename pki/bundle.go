@@ -1,0 +1,121 @@
+package pki
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// ErrNoRoots reports a trust bundle without a single certificate. An empty
+// bundle would trust nobody, or, given to crypto/tls, the system's roots.
+var ErrNoRoots = errors.New("no certificate in the trust bundle")
+
+// maxBundle bounds the certificates of a trust bundle.
+const maxBundle = 10_000
+
+// A Bundle is an immutable set of trust anchors for clients.
+type Bundle struct {
+	certs  []*x509.Certificate
+	pool   *x509.CertPool
+	digest [32]byte
+}
+
+// NewBundle makes a bundle of the given anchors; each once, in a stable order.
+func NewBundle(certs []*x509.Certificate) (*Bundle, error) {
+	certs = slices.Clone(certs)
+	slices.SortFunc(certs, func(a, b *x509.Certificate) int { return slices.Compare(a.Raw, b.Raw) })
+	certs = slices.CompactFunc(certs, (*x509.Certificate).Equal)
+	if len(certs) == 0 {
+		return nil, ErrNoRoots
+	}
+	if len(certs) > maxBundle {
+		return nil, fmt.Errorf("%d certificates in the trust bundle, at most %d are allowed", len(certs), maxBundle)
+	}
+	b := &Bundle{certs: certs, pool: x509.NewCertPool()}
+	h := sha256.New()
+	for _, c := range certs {
+		b.pool.AddCert(c)
+		h.Write(c.Raw)
+	}
+	h.Sum(b.digest[:0])
+	return b, nil
+}
+
+// Certificates returns the anchors, sorted by their DER. Not to be changed.
+func (b *Bundle) Certificates() []*x509.Certificate { return b.certs }
+
+// LoadBundle reads anchors from PEM files and from the *.pem, *.crt and *.cer
+// files of folders. A file that holds something else than certificates is an
+// error, as is one certificate that is not a CA's.
+func LoadBundle(paths []string) (*Bundle, error) {
+	var certs []*x509.Certificate
+	var errs []error
+	for _, path := range paths {
+		files, err := bundleFiles(path)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		for _, file := range files {
+			more, err := readCertificates(file)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("client CA %s: %w", file, err))
+				continue
+			}
+			for _, c := range more {
+				if !c.IsCA && c.Version >= 3 {
+					errs = append(errs, fmt.Errorf("client CA %s: %q is not a CA certificate; put the CA's root (or intermediate) here, not a leaf", file, c.Subject))
+				}
+			}
+			certs = append(certs, more...)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	b, err := NewBundle(certs)
+	if err != nil {
+		return nil, fmt.Errorf("client CA %s: %w", strings.Join(paths, ", "), err)
+	}
+	return b, nil
+}
+
+// bundleFiles returns path itself, or the PEM files directly in the folder.
+func bundleFiles(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("client CA: %w", err)
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("client CA: %w", err)
+	}
+	var files []string
+	for _, e := range entries {
+		name := filepath.Join(path, e.Name())
+		switch filepath.Ext(name) {
+		case ".pem", ".crt", ".cer":
+		default:
+			continue
+		}
+		info, err := os.Stat(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue // replaced while we looked; the watcher comes back
+		case err != nil:
+			return nil, fmt.Errorf("client CA: %w", err)
+		case !info.Mode().IsRegular():
+			return nil, fmt.Errorf("client CA %s: not a regular file; move it out of the folder", name)
+		}
+		files = append(files, name)
+	}
+	return files, nil
+}

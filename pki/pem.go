@@ -1,0 +1,85 @@
+package pki
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"go.step.sm/crypto/pemutil"
+)
+
+// maxFileBytes bounds one file that is read; [maxBundle] certificates fit.
+const maxFileBytes = 16 << 20
+
+// errTorn reports a file that is not whole PEM, as while it is being written.
+var errTorn = errors.New("not whole certificates only: cut off, or with something else than certificates in it")
+
+// readFile reads a regular file of bounded size. A pipe or a device would hold
+// up the reader, so they are refused.
+func readFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFileBytes {
+		return nil, fmt.Errorf("%s: larger than %d bytes", name, maxFileBytes)
+	}
+	return bytes.TrimPrefix(data, []byte("\ufeff")), nil
+}
+
+// readCertificates reads a file of PEM certificates, with comments between them
+// or none, or of one DER certificate.
+func readCertificates(name string) ([]*x509.Certificate, error) {
+	data, err := readFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return parseCertificates(data)
+}
+
+// parseCertificates takes all of data or nothing. Decoders of PEM skip over
+// what they do not understand, so a file cut off while it was being written
+// would read as a shorter chain or a smaller bundle.
+func parseCertificates(data []byte) ([]*x509.Certificate, error) {
+	certs, err := pemutil.ParseCertificateBundle(data)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Contains(data, []byte("-----BEGIN")) {
+		return certs, nil // DER, which cannot be cut off and parse
+	}
+	begun, ended, whole := 0, 0, true
+	for line := range bytes.Lines(data) {
+		switch line = bytes.TrimSpace(line); {
+		case string(line) == "-----BEGIN CERTIFICATE-----":
+			begun++
+		case string(line) == "-----END CERTIFICATE-----":
+			ended++
+		case bytes.HasPrefix(line, []byte("-----")):
+			whole = false
+		}
+	}
+	last := bytes.TrimSpace(data[bytes.LastIndexByte(bytes.TrimSpace(data), '\n')+1:])
+	if bytes.HasPrefix(last, []byte("-")) && string(last) != "-----END CERTIFICATE-----" {
+		whole = false
+	}
+	if !whole || begun != len(certs) || ended != len(certs) {
+		return nil, errTorn
+	}
+	return certs, nil
+}

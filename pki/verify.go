@@ -1,0 +1,140 @@
+package pki
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// maxChain bounds a verified chain, leaf and root included.
+const maxChain = 6
+
+// TLSOptions shape the server side of a handshake.
+type TLSOptions struct {
+	MinVersion     uint16           // tls.VersionTLS13 where zero
+	SessionTickets bool             // every check runs on resumption all the same
+	Now            func() time.Time // time.Now where nil
+}
+
+// ServerConfig returns the TLS configuration for handshakes under this
+// snapshot. It asks for a client certificate, verifies it against the bundle
+// and then by [CheckLeaf], on resumption too: that is why the latter stands in
+// VerifyConnection, which crypto/tls calls on every handshake, and not in
+// VerifyPeerCertificate, which it does not.
+func (s *Snapshot) ServerConfig(opts TLSOptions) *tls.Config {
+	if opts.MinVersion == 0 {
+		opts.MinVersion = tls.VersionTLS13
+	}
+	return &tls.Config{
+		Certificates:           []tls.Certificate{*s.Certificate},
+		ClientCAs:              s.Bundle.pool,
+		ClientAuth:             tls.RequireAndVerifyClientCert,
+		MinVersion:             opts.MinVersion,
+		NextProtos:             []string{"h2", "http/1.1"},
+		SessionTicketsDisabled: !opts.SessionTickets,
+		Time:                   opts.Now,
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			return CheckChain(cs.PeerCertificates, cs.VerifiedChains)
+		},
+	}
+}
+
+// CheckChain bounds what the client sent and looks at the leaf. It returns a
+// [*RefusedError].
+func CheckChain(sent []*x509.Certificate, verified [][]*x509.Certificate) error {
+	if len(sent) == 0 || len(verified) == 0 {
+		return refuse(NoCertificate, "no verified client certificate")
+	}
+	if len(sent) > maxChain || !slices.ContainsFunc(verified, func(c []*x509.Certificate) bool { return len(c) <= maxChain }) {
+		return refuse(BadCertificate, fmt.Sprintf("chain of more than %d certificates", maxChain))
+	}
+	return CheckLeaf(sent[0])
+}
+
+// CheckLeaf refuses leaves that crypto/x509 would let pass: a CA certificate,
+// one that may sign certificates, one without an explicit clientAuth usage, an
+// X.509 v1 certificate, and one with more than [MaxSANs] names.
+func CheckLeaf(leaf *x509.Certificate) error {
+	switch {
+	case leaf.Version != 3:
+		return refuse(BadCertificate, fmt.Sprintf("X.509 v%d; v3 is required", leaf.Version))
+	case leaf.IsCA:
+		return refuse(WrongUsage, "a CA certificate cannot be a client's leaf")
+	case leaf.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0:
+		return refuse(WrongUsage, "the leaf may sign certificates or CRLs")
+	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
+		return refuse(WrongUsage, "the leaf has no extended key usage clientAuth")
+	}
+	if n := len(leaf.URIs) + len(leaf.DNSNames) + len(leaf.EmailAddresses) + len(leaf.IPAddresses); n > MaxSANs {
+		return refuse(BadCertificate, fmt.Sprintf("%d names in the leaf, at most %d are read", n, MaxSANs))
+	}
+	return nil
+}
+
+// HandshakeReason says why a server-side handshake failed, from the error
+// crypto/tls returned, at time now. crypto/tls has no typed error for a missing
+// or unreadable client certificate: those are told by their text, and a test
+// holds it.
+func HandshakeReason(err error, now time.Time) Reason {
+	if err == nil {
+		return ""
+	}
+	if refused, ok := errors.AsType[*RefusedError](err); ok {
+		return refused.Reason
+	}
+	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return verifyReason(bad.Err, now)
+	}
+	if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
+		return Timeout
+	}
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "client didn't provide a certificate"):
+		return NoCertificate
+	case strings.Contains(text, "client certificate"), strings.Contains(text, "client sent certificate"):
+		return BadCertificate // unreadable, unsupported key, or key not proven
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+		return Aborted // an alert: the client did not like what we showed
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, context.Canceled) {
+		return Aborted
+	}
+	return Protocol
+}
+
+// verifyReason translates an error of x509.Certificate.Verify.
+func verifyReason(err error, now time.Time) Reason {
+	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
+	if !ok {
+		return Untrusted
+	}
+	switch invalid.Reason {
+	case x509.Expired:
+		if invalid.Cert != nil && now.Before(invalid.Cert.NotBefore) {
+			return NotYetValid
+		}
+		return Expired
+	case x509.IncompatibleUsage:
+		return WrongUsage
+	case x509.NotAuthorizedToSign, x509.CANotAuthorizedForThisName, x509.TooManyIntermediates,
+		x509.NameConstraintsWithoutSANs, x509.UnconstrainedName:
+		return Untrusted
+	}
+	return BadCertificate
+}
+
+func isTimeout(err error) bool {
+	ne, ok := errors.AsType[net.Error](err)
+	return ok && ne.Timeout()
+}
