@@ -1,0 +1,86 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sangate/sangate/server/apikey"
+)
+
+// A KeyRecord is an API key as it is kept: its digest, never the key.
+type KeyRecord struct {
+	apikey.Entry
+	Description string
+	CreatedAt   time.Time
+	LastUsed    time.Time // zero: never, as far as was noted
+}
+
+// AddKey keeps a new key. A second one of the same id or digest is an error.
+func (s *Store) AddKey(ctx context.Context, e apikey.Entry, description string) error {
+	if e.ID == "" || e.Tenant == "" || e.Digest == ([32]byte{}) {
+		return errors.New("a key needs an id, a tenant and a digest")
+	}
+	_, err := s.db.ExecContext(ctx,
+		`INSERT INTO api_keys (id, tenant, digest, description, created_at, not_before, not_after) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		e.ID, e.Tenant, e.Digest[:], description, time.Now().UnixMicro(), micros(e.NotBefore), micros(e.NotAfter))
+	if err != nil {
+		return fmt.Errorf("adding key %s: %w", e.ID, err)
+	}
+	return nil
+}
+
+// Keys returns all keys, the oldest first.
+func (s *Store) Keys(ctx context.Context) (records []KeyRecord, err error) {
+	rows, err := s.db.QueryContext(ctx,
+		`SELECT id, tenant, digest, description, created_at, not_before, not_after, revoked_at, last_used FROM api_keys ORDER BY created_at, id`)
+	if err != nil {
+		return nil, fmt.Errorf("reading keys: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		r := KeyRecord{Entry: apikey.Entry{Source: "store"}}
+		var digest []byte
+		var created, notBefore, notAfter, revoked, used sql.NullInt64
+		if err := rows.Scan(&r.ID, &r.Tenant, &digest, &r.Description, &created, &notBefore, &notAfter, &revoked, &used); err != nil {
+			return nil, fmt.Errorf("reading keys: %w", err)
+		}
+		if copy(r.Digest[:], digest) != len(r.Digest) {
+			return nil, fmt.Errorf("key %s: a digest of %d bytes", r.ID, len(digest))
+		}
+		r.CreatedAt, r.NotBefore, r.NotAfter = moment(created), moment(notBefore), moment(notAfter)
+		r.RevokedAt, r.LastUsed = moment(revoked), moment(used)
+		records = append(records, r)
+	}
+	return records, rows.Err()
+}
+
+// RevokeKey revokes a key for good. Revoking it again changes nothing.
+// It returns [ErrNotFound].
+func (s *Store) RevokeKey(ctx context.Context, id string, at time.Time) error {
+	res, err := s.db.ExecContext(ctx, `UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?`, at.UnixMicro(), id)
+	if err != nil {
+		return fmt.Errorf("revoking key %s: %w", id, err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return fmt.Errorf("revoking key %s: %w", id, err)
+	}
+	if n == 0 {
+		return fmt.Errorf("key %s: %w", id, ErrNotFound)
+	}
+	return nil
+}
+
+func micros(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: t.UnixMicro(), Valid: !t.IsZero()}
+}
+
+func moment(n sql.NullInt64) time.Time {
+	if !n.Valid {
+		return time.Time{}
+	}
+	return time.UnixMicro(n.Int64).UTC()
+}
