@@ -1,0 +1,244 @@
+// Package auth decides whether a request may pass.
+//
+// A [Gate] holds one immutable [Snapshot] of everything a decision reads;
+// [Gate.Decide] loads it once, goes through the stages of contract section 3 in
+// their order, and stops at the first that fails. It does no I/O. What it
+// returns is the one value that the answer, the metric and the log are made of.
+//
+// It refuses what it cannot decide, and writes no HTTP answers.
+package auth
+
+import (
+	"crypto/tls"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/tenant"
+	"github.com/sangate/sangate/server/tool"
+)
+
+// A Snapshot is all that a decision reads. It is immutable: a change is a new
+// one, with the next generation.
+type Snapshot struct {
+	Generation uint64
+	PKI        *pki.Snapshot
+	TLS        *tls.Config // for handshakes under PKI
+	Tenants    *tenant.Table
+	Keys       *apikey.Ring
+	Tools      *tool.Catalog
+}
+
+// A Gate decides by the snapshot in force.
+type Gate struct {
+	cur atomic.Pointer[Snapshot]
+	now func() time.Time
+}
+
+// NewGate makes a gate; now is its clock.
+func NewGate(first *Snapshot, now func() time.Time) *Gate {
+	g := &Gate{now: now}
+	g.cur.Store(first)
+	return g
+}
+
+// Snapshot returns the one in force.
+func (g *Gate) Snapshot() *Snapshot { return g.cur.Load() }
+
+// Swap puts a new snapshot in force.
+func (g *Gate) Swap(s *Snapshot) { g.cur.Store(s) }
+
+// A Request is what a decision is made about.
+type Request struct {
+	Peer          *pki.Peer
+	Authorization []string // values of the Authorization header
+	TenantHeader  []string // values of X-Octopus-Tenant-Id
+	TenantAlias   bool     // a header that some proxies turn into the tenant header was sent
+}
+
+// tenantHeader is how a client says which tenant it means.
+const tenantHeader = "X-Octopus-Tenant-Id"
+
+// RequestOf takes what the decision needs from an HTTP request.
+func RequestOf(peer *pki.Peer, h http.Header) Request {
+	return Request{
+		Peer:          peer,
+		Authorization: h["Authorization"],
+		TenantHeader:  h[tenantHeader],
+		TenantAlias:   hasAlias(h),
+	}
+}
+
+// A Principal is who an admitted request comes from.
+type Principal struct {
+	TenantID string
+	Identity *pki.Identity
+	NotAfter time.Time // of the certificate
+	KeyID    string    // of the API key, where one was checked
+}
+
+// A Decision is the outcome for one request.
+type Decision struct {
+	Stage     Stage
+	Reason    Reason
+	Tenant    *tenant.Tenant // nil before the certificate was mapped
+	Rule      string         // the SAN rule that named the tenant
+	Principal Principal
+	Tools     *tool.View // of the tenant, where admitted
+	Snapshot  *Snapshot  // what was decided by
+}
+
+// OK reports whether the request may pass.
+func (d *Decision) OK() bool { return d.Reason == OK }
+
+// Factors names what was checked, for whoami.
+func (d *Decision) Factors() []string {
+	if d.Principal.KeyID != "" {
+		return []string{"certificate", "api_key"}
+	}
+	return []string{"certificate"}
+}
+
+// Decide goes through every stage up to the policy on a tool, which is
+// [Decision.ForTool]. An admitted request has reason OK.
+func (g *Gate) Decide(r Request) Decision {
+	now := g.now()
+	d := Decision{Snapshot: g.cur.Load(), Stage: Passed, Reason: OK}
+	d.Principal.Identity = r.Peer.Identity
+	d.Principal.NotAfter = r.Peer.NotAfter()
+	for _, step := range [...]func(*Decision, *Request, time.Time) Reason{certificate, bearer, agreement} {
+		if reason := step(&d, &r, now); reason != "" {
+			return d.refused(reason)
+		}
+	}
+	d.Tools = d.Snapshot.Tools.View(d.Tenant)
+	return d
+}
+
+// CheckCertificate looks at the certificate alone: it is for what needs no
+// tenant, such as /health.
+func (g *Gate) CheckCertificate(peer *pki.Peer) Decision {
+	d := Decision{Snapshot: g.cur.Load(), Stage: Passed, Reason: OK}
+	d.Principal.Identity = peer.Identity
+	if reason := peer.Check(d.Snapshot.PKI, g.now()); reason != "" {
+		return d.refused(reason)
+	}
+	return d
+}
+
+// ForTool applies the tenant's policy to one tool of an admitted request. A
+// tool that is not there at all is not refused: there is nothing to allow.
+func (d Decision) ForTool(name string) Decision {
+	if d.OK() && d.Tools.Lookup(name) == nil && d.Snapshot.Tools.Lookup(name) != nil {
+		return d.refused(ToolDenied)
+	}
+	return d
+}
+
+func (d Decision) refused(r Reason) Decision {
+	d.Reason, d.Stage = r, stageOf(r)
+	return d
+}
+
+// certificate: still good, well-formed, and mapped to one enabled tenant.
+func certificate(d *Decision, r *Request, now time.Time) Reason {
+	if reason := r.Peer.Check(d.Snapshot.PKI, now); reason != "" {
+		return reason
+	}
+	if r.Peer.IdentityErr != nil {
+		return pki.ReasonOf(r.Peer.IdentityErr, pki.SANInvalid)
+	}
+	m, reason := d.Snapshot.Tenants.Identify(r.Peer.Identity)
+	d.Tenant, d.Rule = m.Tenant, m.Rule
+	d.Principal.TenantID = m.ID
+	return reason
+}
+
+// bearer: the second factor, where the tenant wants one.
+func bearer(d *Decision, r *Request, now time.Time) Reason {
+	if d.Tenant.SecondFactor == tenant.None {
+		return ""
+	}
+	token, reason := parseBearer(r.Authorization)
+	if reason != "" {
+		if d.Tenant.SecondFactor == tenant.Optional && len(r.Authorization) == 0 {
+			return ""
+		}
+		return reason
+	}
+	entry, verdict := d.Snapshot.Keys.Lookup(token, now)
+	switch verdict {
+	case apikey.OK:
+	case apikey.Expired:
+		return TokenExpired
+	case apikey.NotYetValid:
+		return TokenNotYetValid
+	case apikey.Revoked:
+		return TokenRevoked
+	default:
+		return TokenUnknown
+	}
+	d.Principal.KeyID = entry.ID
+	if entry.Tenant != d.Principal.TenantID {
+		return TenantMismatch
+	}
+	return ""
+}
+
+// agreement: the header, where sent, names the same tenant once.
+func agreement(d *Decision, r *Request, _ time.Time) Reason {
+	if r.TenantAlias || len(r.TenantHeader) > 1 {
+		return HeaderMalformed
+	}
+	if len(r.TenantHeader) == 0 {
+		return ""
+	}
+	switch got := r.TenantHeader[0]; {
+	case !plainHeader(got):
+		return HeaderMalformed
+	case got != d.Principal.TenantID:
+		return HeaderMismatch
+	}
+	return ""
+}
+
+// plainHeader accepts what could be a tenant id and no list of them.
+func plainHeader(s string) bool {
+	if s == "" || len(s) > 63 {
+		return false
+	}
+	for i := range len(s) {
+		if !isTokenByte(s[i]) && s[i] != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// hasAlias finds X_Octopus_Tenant_Id and its likes, which a proxy that maps '_'
+// to '-' would have turned into the header.
+func hasAlias(h http.Header) bool {
+	for name := range h {
+		if len(name) == len(tenantHeader) && name != tenantHeader && sameButSeparators(name) {
+			return true
+		}
+	}
+	return false
+}
+
+func sameButSeparators(name string) bool {
+	for i := range len(name) {
+		c, want := name[i], tenantHeader[i]
+		switch {
+		case want == '-':
+			if c != '-' && c != '_' && c != '.' {
+				return false
+			}
+		case c|0x20 != want|0x20:
+			return false
+		}
+	}
+	return true
+}

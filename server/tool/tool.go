@@ -1,0 +1,167 @@
+// Package tool holds what a tenant can call, whatever stands behind it and
+// whichever dialect asks.
+//
+// A [Tool] is a name, two JSON Schemas and a handler. Arguments are checked
+// against the input schema before a handler sees them. A [Catalog] is an
+// immutable set of tools; a [View] of it is what one tenant may see, and what
+// is not in the view does not exist for that tenant.
+package tool
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// ValidName is what a tool may be called (contract, section 2).
+var ValidName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
+
+// A Tool can be called with JSON arguments. Not to be changed after [New] or
+// [Tool.Compile].
+type Tool struct {
+	Name         string
+	Title        string
+	Description  string
+	InputSchema  json.RawMessage // JSON Schema 2020-12 of type object
+	OutputSchema json.RawMessage // the same, or nil
+	ReadOnly     bool            // changes nothing: MCP's readOnlyHint
+	Builtin      bool            // seen by tenants without a tool policy
+	Handler      Handler
+
+	input *schema
+}
+
+// A Handler does the work. Its error is told to the caller where it is made by
+// [Errorf], is [*InvalidArguments], or is a context's; any other is logged and
+// answered in general words.
+type Handler func(ctx context.Context, call *Call) (*Result, error)
+
+// A Call is one use of a tool by an admitted caller.
+type Call struct {
+	Caller    Caller
+	Arguments json.RawMessage // valid under the input schema; never nil
+}
+
+// A Caller is who calls, as the gate found out.
+type Caller struct {
+	Tenant   string
+	Identity string // the certificate's name, such as a SPIFFE ID
+	Serial   string // of the certificate, hexadecimal
+	NotAfter time.Time
+	Factors  []string // those that were checked: certificate, key, …
+}
+
+// A Result is what a tool answers. Structured is a JSON value; Content is a JSON
+// array of MCP content blocks. At least one of them is set.
+type Result struct {
+	Structured json.RawMessage
+	Content    json.RawMessage
+	IsError    bool // the tool ran and said no
+}
+
+// Text returns the text blocks of the content, a line each; it is what a result
+// with IsError says in a dialect that has one sentence for it.
+func (r *Result) Text() string {
+	var blocks []struct {
+		Type string `json:"type"`
+		Text string `json:"text"`
+	}
+	if err := json.Unmarshal(r.Content, &blocks); err != nil {
+		return "The tool failed."
+	}
+	var lines []string
+	for _, b := range blocks {
+		if b.Type == "text" {
+			lines = append(lines, b.Text)
+		}
+	}
+	return cmp.Or(strings.Join(lines, "\n"), "The tool failed.")
+}
+
+// A Failure is a refusal by the tool itself, told to the caller word for word.
+type Failure struct{ Message string }
+
+func (e *Failure) Error() string { return e.Message }
+
+// Errorf makes a [*Failure].
+func Errorf(format string, args ...any) error {
+	return &Failure{Message: fmt.Sprintf(format, args...)}
+}
+
+// A Problem is one thing wrong with the arguments.
+type Problem struct {
+	Pointer string `json:"pointer"` // RFC 6901, "" for the whole
+	Message string `json:"message"`
+}
+
+// InvalidArguments says that the arguments do not fit the input schema.
+type InvalidArguments struct{ Problems []Problem }
+
+func (e *InvalidArguments) Error() string {
+	if len(e.Problems) == 0 {
+		return "invalid arguments"
+	}
+	p := e.Problems[0]
+	return fmt.Sprintf("invalid arguments: at %q: %s", p.Pointer, p.Message)
+}
+
+// Compile checks the tool and prepares its schema. Schemas from elsewhere must
+// come through here: the MCP SDK panics on one that is not of type object.
+func (t *Tool) Compile() error {
+	if !ValidName.MatchString(t.Name) || t.Name == "." || t.Name == ".." {
+		return fmt.Errorf("tool name %q: use letters, digits, '_', '.' and '-', at most 128", t.Name)
+	}
+	if t.Handler == nil {
+		return fmt.Errorf("tool %s has no handler", t.Name)
+	}
+	var err error
+	if t.input, err = compileSchema(t.InputSchema); err != nil {
+		return fmt.Errorf("tool %s: input schema: %w", t.Name, err)
+	}
+	if t.OutputSchema == nil {
+		return nil
+	}
+	if _, err = compileSchema(t.OutputSchema); err != nil {
+		return fmt.Errorf("tool %s: output schema: %w", t.Name, err)
+	}
+	return nil
+}
+
+// ErrPanicked reports a handler that panicked.
+var ErrPanicked = errors.New("tool panicked")
+
+// Call checks the arguments and runs the handler. A panic becomes an error that
+// wraps [ErrPanicked] and carries the stack, for the log.
+func (t *Tool) Call(ctx context.Context, call *Call) (res *Result, err error) {
+	if len(call.Arguments) == 0 {
+		call.Arguments = json.RawMessage("{}")
+	}
+	if err := t.input.check(call.Arguments); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			res, err = nil, fmt.Errorf("%w: %s: %v\n%s", ErrPanicked, t.Name, p, debug.Stack())
+		}
+	}()
+	res, err = t.Handler(ctx, call)
+	if err == nil && (res == nil || (res.Structured == nil && res.Content == nil)) {
+		return nil, fmt.Errorf("tool %s returned nothing", t.Name)
+	}
+	return res, err
+}
+
+// Text returns a result of one text block.
+func Text(text string) *Result {
+	block, err := json.Marshal([]map[string]string{{"type": "text", "text": text}})
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return &Result{Content: block}
+}

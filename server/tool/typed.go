@@ -1,0 +1,49 @@
+package tool
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/google/jsonschema-go/jsonschema"
+)
+
+// New makes a tool of a Go function. The schemas are taken from In and Out,
+// which must be structs (field names by `json`, descriptions by `jsonschema`
+// tags); arguments are decoded into In, the answer is encoded from Out.
+func New[In, Out any](name, description string, fn func(ctx context.Context, caller Caller, in In) (Out, error)) (*Tool, error) {
+	input, err := schemaFor[In]()
+	if err != nil {
+		return nil, fmt.Errorf("tool %s: input: %w", name, err)
+	}
+	output, err := schemaFor[Out]()
+	if err != nil {
+		return nil, fmt.Errorf("tool %s: output: %w", name, err)
+	}
+	t := &Tool{Name: name, Description: description, InputSchema: input, OutputSchema: output}
+	t.Handler = func(ctx context.Context, call *Call) (*Result, error) {
+		var in In
+		if err := jsonv2.Unmarshal(call.Arguments, &in); err != nil {
+			return nil, &InvalidArguments{[]Problem{{Message: "does not fit the tool's type"}}}
+		}
+		out, err := fn(ctx, call.Caller, in)
+		if err != nil {
+			return nil, err
+		}
+		structured, err := jsonv2.Marshal(out)
+		if err != nil {
+			return nil, fmt.Errorf("tool %s: encoding its answer: %w", name, err)
+		}
+		return &Result{Structured: structured}, nil
+	}
+	return t, t.Compile()
+}
+
+func schemaFor[T any]() (json.RawMessage, error) {
+	s, err := jsonschema.For[T](nil)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(s)
+}
