@@ -1,0 +1,181 @@
+// Package mcp is the Model Context Protocol dialect: POST /mcp, Streamable HTTP,
+// every revision the official SDK knows, without sessions. It parses strictly
+// before the SDK sees a byte, and decides nothing: the decision comes with the
+// request, the policy on a tool from the caller of this package.
+package mcp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sangate/sangate/server/answer"
+	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/tool"
+)
+
+// Options of a Handler; all but Logger must be set.
+type Options struct {
+	// Admit applies the policy to a tool and records the final decision; name
+	// is "" where no tool is called.
+	Admit func(r *http.Request, name string) auth.Decision
+	// Run calls the tool, timed, counted and logged.
+	Run     func(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error)
+	MaxBody int64 // bytes
+	Version string
+	Logger  *slog.Logger
+}
+
+// A Handler serves /mcp.
+type Handler struct {
+	opts  Options
+	sdk   http.Handler
+	cache atomic.Pointer[cache]
+}
+
+// A cache holds one SDK server for each view of one catalog.
+type cache struct {
+	catalog *tool.Catalog
+	servers sync.Map // *tool.View → *sdk.Server
+}
+
+// New makes a handler.
+func New(opts Options) *Handler {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	opts.Logger = slog.New(quiet{opts.Logger.Handler()})
+	h := &Handler{opts: opts}
+	h.cache.Store(&cache{})
+	h.sdk = sdk.NewStreamableHTTPHandler(h.server, &sdk.StreamableHTTPOptions{
+		Stateless:                    true,
+		JSONResponse:                 true,
+		PropagateRequestCancellation: true,
+		MaxRequestBodyBytes:          opts.MaxBody,
+		DisableLocalhostProtection:   true, // the gate checks Host and Origin on every path
+		Logger:                       opts.Logger,
+	})
+	return h
+}
+
+// ServeHTTP answers POST /mcp for an admitted request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := answer.Body(w, r, h.opts.MaxBody)
+	if err != nil {
+		answer.FailWith(w, r, err)
+		return
+	}
+	msg, err := parseMessage(body)
+	if err != nil {
+		answer.FailWith(w, r, err)
+		return
+	}
+	if d := h.opts.Admit(r, msg.tool()); !d.OK() && d.Reason != auth.ToolDenied {
+		// A denied tool is not refused here: to the SDK it is unknown, because
+		// it is not in the tenant's view, and the answer is the same.
+		answer.Fail(w, r, answer.Refusal(&d, true))
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.ContentLength = int64(len(body))
+	jw := &jsonWriter{ResponseWriter: w, request: r}
+	h.sdk.ServeHTTP(jw, r)
+}
+
+// server returns the SDK server of the tenant's view. The SDK asks twice for
+// every request.
+func (h *Handler) server(r *http.Request) *sdk.Server {
+	d := auth.DecisionFrom(r.Context())
+	c := h.cache.Load()
+	if c.catalog != d.Snapshot.Tools {
+		c = &cache{catalog: d.Snapshot.Tools}
+		h.cache.Store(c)
+	}
+	if s, ok := c.servers.Load(d.Tools); ok {
+		return s.(*sdk.Server)
+	}
+	s, _ := c.servers.LoadOrStore(d.Tools, h.newServer(d.Tools))
+	return s.(*sdk.Server)
+}
+
+func (h *Handler) newServer(view *tool.View) *sdk.Server {
+	s := sdk.NewServer(&sdk.Implementation{Name: "sangate", Version: h.opts.Version}, &sdk.ServerOptions{
+		Logger:       h.opts.Logger,
+		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}},
+		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope = "private" },
+	})
+	for _, t := range view.Tools {
+		described := &sdk.Tool{Name: t.Name, Title: t.Title, Description: t.Description, InputSchema: t.InputSchema}
+		if t.OutputSchema != nil {
+			described.OutputSchema = t.OutputSchema
+		}
+		if t.ReadOnly {
+			described.Annotations = &sdk.ToolAnnotations{ReadOnlyHint: true}
+		}
+		s.AddTool(described, h.call(t))
+	}
+	return s
+}
+
+// call makes the SDK's handler of a tool.
+func (h *Handler) call(t *tool.Tool) sdk.ToolHandler {
+	return func(ctx context.Context, req *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		d := auth.DecisionFrom(ctx)
+		res, err := h.opts.Run(ctx, t, &tool.Call{Caller: d.Caller(), Arguments: req.Params.Arguments})
+		if err != nil {
+			return failure(err)
+		}
+		return encode(res)
+	}
+}
+
+// failure turns an error of a tool into what a model can read and mend, or,
+// where it is the gate's own, into a JSON-RPC error that says nothing.
+func failure(err error) (*sdk.CallToolResult, error) {
+	if invalid, ok := errors.AsType[*tool.InvalidArguments](err); ok {
+		var lines []string
+		for _, p := range invalid.Problems {
+			lines = append(lines, p.Pointer+": "+p.Message)
+		}
+		return errorText("Invalid arguments.\n" + strings.Join(lines, "\n")), nil
+	}
+	if failed, ok := errors.AsType[*tool.Failure](err); ok {
+		return errorText(failed.Message), nil
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errorText(answer.Timeout.Message), nil
+	}
+	return nil, errors.New(answer.Internal.Message)
+}
+
+func errorText(text string) *sdk.CallToolResult {
+	return &sdk.CallToolResult{IsError: true, Content: []sdk.Content{&sdk.TextContent{Text: text}}}
+}
+
+// encode fills the content with the structured result as text where there is
+// no other, as older revisions want it.
+func encode(res *tool.Result) (*sdk.CallToolResult, error) {
+	out := &sdk.CallToolResult{}
+	if res.Content != nil {
+		raw := append(append([]byte(`{"content":`), res.Content...), '}')
+		if err := json.Unmarshal(raw, out); err != nil {
+			return nil, err
+		}
+	} else {
+		out.Content = []sdk.Content{&sdk.TextContent{Text: string(res.Structured)}}
+	}
+	if res.Structured != nil {
+		out.StructuredContent = res.Structured
+	}
+	out.IsError = res.IsError
+	return out, nil
+}

@@ -1,0 +1,44 @@
+package mcp
+
+import (
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/sangate/sangate/server/answer"
+)
+
+// A message is one JSON-RPC 2.0 message, as far as the gate needs to read it.
+type message struct {
+	JSONRPC string         `json:"jsonrpc"`
+	ID      jsontext.Value `json:"id"`
+	Method  string         `json:"method"`
+	Params  jsontext.Value `json:"params"`
+	Result  jsontext.Value `json:"result"`
+	Error   jsontext.Value `json:"error"`
+}
+
+// parseMessage accepts one message: no batch, no name twice or in other case,
+// no invalid UTF-8, nothing unknown in the envelope, no params but an object.
+func parseMessage(body []byte) (*message, error) {
+	var m message
+	err := jsonv2.Unmarshal(body, &m, jsonv2.RejectUnknownMembers(true))
+	if err != nil || m.JSONRPC != "2.0" || (m.Params != nil && m.Params.Kind() != '{') {
+		e := answer.BadRequest("Send one JSON-RPC 2.0 message, each name once; batches are not taken.")
+		return nil, &e
+	}
+	return &m, nil
+}
+
+// tool returns the name of the tool the message calls, or "".
+func (m *message) tool() string {
+	if m.Method != "tools/call" {
+		return ""
+	}
+	var params struct {
+		Name string `json:"name"`
+	}
+	if err := jsonv2.Unmarshal(m.Params, &params); err != nil {
+		return "" // the SDK says what is wrong with it
+	}
+	return params.Name
+}

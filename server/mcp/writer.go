@@ -1,0 +1,72 @@
+package mcp
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/sangate/sangate/server/answer"
+)
+
+// A jsonWriter turns the SDK's errors in plain text into the one error body of
+// the gate. Everything else passes.
+type jsonWriter struct {
+	http.ResponseWriter
+	request *http.Request
+	began   bool
+	replace bool // the text that follows is dropped
+}
+
+func (w *jsonWriter) WriteHeader(status int) {
+	if w.began {
+		return
+	}
+	w.began = status >= http.StatusOK
+	h := w.Header()
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+	if status < http.StatusBadRequest || !strings.HasPrefix(h.Get("Content-Type"), "text/plain") {
+		if h.Get("Content-Type") == "" && status < http.StatusMultipleChoices && status != http.StatusNoContent {
+			h.Set("Content-Type", "application/json")
+		}
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.replace = true
+	h.Del("X-Content-Type-Options")
+	answer.Fail(w.ResponseWriter, w.request, plain(status))
+}
+
+func plain(status int) answer.Error {
+	switch status {
+	case http.StatusNotFound:
+		return answer.NotFound
+	case http.StatusMethodNotAllowed:
+		return answer.MethodNotAllowed
+	case http.StatusRequestEntityTooLarge:
+		return answer.TooLarge
+	case http.StatusUnsupportedMediaType:
+		return answer.UnsupportedType
+	case http.StatusForbidden:
+		return answer.Forbidden
+	case http.StatusBadRequest:
+		return answer.BadRequest("Not a request of the Model Context Protocol: see its Streamable HTTP transport for Accept, MCP-Protocol-Version and body.")
+	}
+	return answer.Internal
+}
+
+func (w *jsonWriter) Write(p []byte) (int, error) {
+	if !w.began {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.replace {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Flush lets event streams through.
+func (w *jsonWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+
+// Unwrap serves http.ResponseController.
+func (w *jsonWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
