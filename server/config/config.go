@@ -1,0 +1,114 @@
+// Package config reads the gate's configuration file: YAML, camelCase, unknown
+// keys refused. Everything wrong with a file is told at once, each with its
+// file:line:col. What [Load] returns is whole and valid; there is no half of a
+// configuration.
+package config
+
+import (
+	"time"
+
+	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/tenant"
+)
+
+// A Path is a file or folder; a relative one is meant from the folder of the
+// configuration file.
+type Path string
+
+// A Config is a whole configuration. Not to be changed.
+type Config struct {
+	Listen     string   `yaml:"listen"`
+	Admin      string   `yaml:"admin"`
+	AdminHosts []string `yaml:"adminHosts"` // names the admin listener is asked for by
+	State      Path     `yaml:"state"`
+	TLS        TLS      `yaml:"tls"`
+	Tenants    []Tenant `yaml:"tenants"`
+	Limits     Limits   `yaml:"limits"`
+	Log        Log      `yaml:"log"`
+
+	Table *tenant.Table  `yaml:"-"` // of Tenants
+	Keys  []apikey.Entry `yaml:"-"` // those that stand in the file
+}
+
+// TLS is the main listener's.
+type TLS struct {
+	Cert            Path   `yaml:"cert"`
+	Key             Path   `yaml:"key"`
+	KeyPasswordFile Path   `yaml:"keyPasswordFile"`
+	ClientCA        []Path `yaml:"clientCA"`
+	MinVersion      string `yaml:"minVersion"` // "1.2" or "1.3"
+	SessionTickets  bool   `yaml:"sessionTickets"`
+}
+
+// A Tenant is one entry of tenants.
+type Tenant struct {
+	ID           string   `yaml:"id"`
+	Enabled      bool     `yaml:"enabled" default:"true"`
+	SANs         []string `yaml:"sans"`
+	SecondFactor string   `yaml:"secondFactor"`
+	Keys         []Key    `yaml:"keys"`
+	Tools        *Tools   `yaml:"tools"`
+}
+
+// A Key is an API key by its digest.
+type Key struct {
+	ID        string    `yaml:"id"`
+	SHA256    string    `yaml:"sha256"` // hexadecimal, of the whole key
+	NotBefore time.Time `yaml:"notBefore"`
+	NotAfter  time.Time `yaml:"notAfter"`
+}
+
+// Tools is a tenant's tool policy.
+type Tools struct {
+	Allow []string `yaml:"allow"`
+	Deny  []string `yaml:"deny"`
+}
+
+// Limits bound what peers can ask for.
+type Limits struct {
+	MaxHeaderBytes    int           `yaml:"maxHeaderBytes"`
+	MaxBodyBytes      int64         `yaml:"maxBodyBytes"`
+	HandshakeTimeout  time.Duration `yaml:"handshakeTimeout"`
+	MaxHandshakes     int           `yaml:"maxHandshakes"`  // in flight
+	MaxConnections    int           `yaml:"maxConnections"` // open
+	IdleTimeout       time.Duration `yaml:"idleTimeout"`
+	ToolTimeout       time.Duration `yaml:"toolTimeout"`
+	DrainTimeout      time.Duration `yaml:"drainTimeout"`
+	MaxStreamsPerConn uint32        `yaml:"maxStreamsPerConnection"`
+}
+
+// Log is the gate's own log on standard error.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"` // json or text
+}
+
+// defaults is where every file starts from.
+func defaults() *Config {
+	return &Config{
+		Listen: "0.0.0.0:8443",
+		Admin:  "127.0.0.1:9090",
+		TLS:    TLS{MinVersion: "1.3"},
+		Limits: Limits{
+			MaxHeaderBytes:    32 << 10,
+			MaxBodyBytes:      1 << 20,
+			HandshakeTimeout:  5 * time.Second,
+			MaxHandshakes:     512,
+			MaxConnections:    20_000,
+			IdleTimeout:       2 * time.Minute,
+			ToolTimeout:       time.Minute,
+			DrainTimeout:      10 * time.Second,
+			MaxStreamsPerConn: 100,
+		},
+		Log: Log{Level: "info", Format: "json"},
+	}
+}
+
+// Strings returns paths as strings.
+func Strings(paths []Path) []string {
+	out := make([]string, len(paths))
+	for i, p := range paths {
+		out[i] = string(p)
+	}
+	return out
+}

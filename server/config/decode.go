@@ -1,0 +1,260 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
+)
+
+// A decoder fills structs from a YAML tree. Unlike the library's own it goes on
+// after an error, and notes where every value stands, so that what is found
+// wrong later can be told with its place too.
+type decoder struct {
+	file     string
+	dir      string // relative paths are meant from here
+	lookup   func(string) (string, bool)
+	places   map[string]place // by path, such as tenants[0].sans[1]
+	problems Problems
+}
+
+type place struct {
+	file string
+	pos  *token.Position
+}
+
+func (d *decoder) fail(n ast.Node, format string, args ...any) {
+	p := Problem{File: d.file, Message: fmt.Sprintf(format, args...)}
+	if n != nil && n.GetToken() != nil {
+		p.Line, p.Col = n.GetToken().Position.Line, n.GetToken().Position.Column
+	}
+	d.problems = append(d.problems, p)
+}
+
+// failAt reports a problem with the value at a path, or with the nearest one
+// around it that stands in the file.
+func (d *decoder) failAt(path, format string, args ...any) {
+	p := Problem{File: d.file, Message: fmt.Sprintf(format, args...)}
+	for {
+		if at, ok := d.places[path]; ok {
+			p.File, p.Line, p.Col = at.file, at.pos.Line, at.pos.Column
+			break
+		}
+		i := max(strings.LastIndexByte(path, '.'), strings.LastIndexByte(path, '['))
+		if i < 0 {
+			break
+		}
+		path = path[:i]
+	}
+	d.problems = append(d.problems, p)
+}
+
+func (d *decoder) decode(n ast.Node, v reflect.Value, path string) {
+	if tk := n.GetToken(); tk != nil {
+		d.places[path] = place{d.file, start(n)}
+	}
+	switch n := n.(type) {
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		d.fail(n, "anchors, aliases and tags are not taken; write the value out")
+		return
+	case *ast.NullNode:
+		return // as if the key were not there
+	}
+	switch v.Interface().(type) {
+	case time.Duration:
+		d.scalar(n, v, func(s string) (any, error) { return time.ParseDuration(s) }, "a duration such as 5s")
+		return
+	case time.Time:
+		d.scalar(n, v, func(s string) (any, error) { return time.Parse(time.RFC3339, s) }, "a time such as 2027-01-01T00:00:00Z")
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.decode(n, v.Elem(), path)
+	case reflect.Struct:
+		d.mapping(n, v, path)
+	case reflect.Slice:
+		d.sequence(n, v, path)
+	case reflect.String:
+		d.text(n, v)
+	case reflect.Bool:
+		d.scalar(n, v, func(s string) (any, error) { return strconv.ParseBool(s) }, "true or false")
+	case reflect.Int, reflect.Int64:
+		d.scalar(n, v, func(s string) (any, error) { return strconv.ParseInt(s, 10, 64) }, "a whole number")
+	case reflect.Uint32:
+		d.scalar(n, v, func(s string) (any, error) { return strconv.ParseUint(s, 10, 32) }, "a whole number")
+	default:
+		panic("config: no way to decode a " + v.Type().String())
+	}
+}
+
+// start is where a value begins: the token of a block mapping is its first
+// colon.
+func start(n ast.Node) *token.Position {
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		if len(m.Values) > 0 {
+			return m.Values[0].Key.GetToken().Position
+		}
+	case *ast.MappingValueNode:
+		return m.Key.GetToken().Position
+	}
+	return n.GetToken().Position
+}
+
+func (d *decoder) mapping(n ast.Node, v reflect.Value, path string) {
+	var values []*ast.MappingValueNode
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		values = m.Values
+	case *ast.MappingValueNode:
+		values = []*ast.MappingValueNode{m}
+	default:
+		d.fail(n, "%s: expected keys and values", cmpPath(path))
+		return
+	}
+	for _, kv := range values {
+		name := kv.Key.GetToken().Value
+		field, ok := fieldOf(v, name)
+		if !ok {
+			d.fail(kv.Key, "unknown key %q%s", name, suggestion(v.Type(), name))
+			continue
+		}
+		d.decode(kv.Value, field, join(path, name))
+	}
+}
+
+func (d *decoder) sequence(n ast.Node, v reflect.Value, path string) {
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		d.fail(n, "%s: expected a list", cmpPath(path))
+		return
+	}
+	out := reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values))
+	for i, item := range seq.Values {
+		setDefaults(out.Index(i))
+		d.decode(item, out.Index(i), fmt.Sprintf("%s[%d]", path, i))
+	}
+	v.Set(out)
+}
+
+// setDefaults fills the fields of a list's struct that carry a default tag.
+func setDefaults(v reflect.Value) {
+	if v.Kind() != reflect.Struct {
+		return
+	}
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("default") == "true" {
+			v.Field(i).SetBool(true)
+		}
+	}
+}
+
+func (d *decoder) scalar(n ast.Node, v reflect.Value, parse func(string) (any, error), want string) {
+	s, ok := d.scalarText(n)
+	if !ok {
+		return
+	}
+	value, err := parse(s)
+	if err != nil {
+		d.fail(n, "%q is not %s", s, want)
+		return
+	}
+	if rv := reflect.ValueOf(value); rv.CanConvert(v.Type()) {
+		v.Set(rv.Convert(v.Type()))
+	}
+}
+
+func (d *decoder) text(n ast.Node, v reflect.Value) {
+	s, ok := d.scalarText(n)
+	if !ok {
+		return
+	}
+	if v.Type() == reflect.TypeFor[Path]() && s != "" && !filepath.IsAbs(s) && !strings.Contains(s, "://") {
+		s = filepath.Join(d.dir, s)
+	}
+	v.SetString(s)
+}
+
+var reference = regexp.MustCompile(`\$\$|\$\{[^}]*\}`)
+
+// scalarText returns the text of a scalar with ${NAME} replaced from the
+// environment; $$ stands for one $.
+func (d *decoder) scalarText(n ast.Node) (string, bool) {
+	var s string
+	switch t := n.(type) {
+	case *ast.LiteralNode:
+		s = t.Value.Value
+	case ast.ScalarNode:
+		s = t.GetToken().Value
+	default:
+		d.fail(n, "expected a single value")
+		return "", false
+	}
+	ok := true
+	s = reference.ReplaceAllStringFunc(s, func(ref string) string {
+		if ref == "$$" {
+			return "$"
+		}
+		value, found := d.lookup(ref[2 : len(ref)-1])
+		if !found {
+			d.fail(n, "environment variable %s is not set", ref[2:len(ref)-1])
+			ok = false
+		}
+		return value
+	})
+	return s, ok
+}
+
+func fieldOf(v reflect.Value, name string) (reflect.Value, bool) {
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("yaml") == name && name != "-" {
+			return v.Field(i), true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+// suggestion names the key that was meant, where case or a separator is all
+// that is wrong.
+func suggestion(t reflect.Type, name string) string {
+	fold := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
+	var keys []string
+	for i := range t.NumField() {
+		key := t.Field(i).Tag.Get("yaml")
+		if key == "-" {
+			continue
+		}
+		if fold(key) == fold(name) {
+			return fmt.Sprintf("; write %s", key)
+		}
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return "; known here: " + strings.Join(keys, ", ")
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func cmpPath(path string) string {
+	if path == "" {
+		return "the file"
+	}
+	return path
+}
+
+var environment = os.LookupEnv

@@ -1,0 +1,232 @@
+package config
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/tenant"
+)
+
+// maxFile bounds a configuration file: 100,000 tenants fit several times.
+const maxFile = 256 << 20
+
+// Load reads and checks a configuration file, certificates and keys it names
+// included. Overrides are "key=value" with a dotted key, as from --set. The
+// error is [Problems].
+func Load(file string, overrides []string) (*Config, error) {
+	info, err := os.Stat(file)
+	if err == nil && info.Size() > maxFile {
+		err = fmt.Errorf("%d bytes, at most %d are read", info.Size(), maxFile)
+	}
+	if err != nil {
+		return nil, Problems{{File: file, Message: plainError(err)}}
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, Problems{{File: file, Message: plainError(err)}}
+	}
+	return parse(file, data, overrides)
+}
+
+func parse(file string, data []byte, overrides []string) (*Config, error) {
+	dir, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return nil, Problems{{File: file, Message: err.Error()}}
+	}
+	d := &decoder{file: file, dir: dir, lookup: environment, places: make(map[string]place)}
+	c := defaults()
+	d.document(data, c)
+	for _, o := range overrides {
+		d.override(o, c)
+	}
+	d.file = file
+	if len(d.problems) == 0 {
+		d.check(c)
+	}
+	if len(d.problems) > 0 {
+		return nil, d.problems.sorted()
+	}
+	return c, nil
+}
+
+func (d *decoder) document(data []byte, c *Config) {
+	tree, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		p := Problem{File: d.file, Message: err.Error()}
+		if ye, ok := errors.AsType[yaml.Error](err); ok && ye.GetToken() != nil {
+			p.Line, p.Col = ye.GetToken().Position.Line, ye.GetToken().Position.Column
+			p.Message = ye.GetMessage()
+		}
+		d.problems = append(d.problems, p)
+		return
+	}
+	bodies := make([]ast.Node, 0, 1)
+	for _, doc := range tree.Docs {
+		if doc.Body != nil {
+			bodies = append(bodies, doc.Body)
+		}
+	}
+	switch len(bodies) {
+	case 0:
+	case 1:
+		d.decode(bodies[0], reflect.ValueOf(c).Elem(), "")
+	default:
+		d.fail(bodies[1], "a second document; one file holds one configuration")
+	}
+}
+
+// override decodes "a.b=value" as if the file said {a: {b: value}} at its end.
+func (d *decoder) override(text string, c *Config) {
+	key, value, ok := strings.Cut(text, "=")
+	d.file = "--set " + key
+	if !ok || key == "" {
+		d.fail(nil, "write key=value")
+		return
+	}
+	parts := strings.Split(key, ".")
+	d.document([]byte("{"+strings.Join(parts, ": {")+": "+value+strings.Repeat("}", len(parts))), c)
+}
+
+func (d *decoder) check(c *Config) {
+	for path, addr := range map[string]string{"listen": c.Listen, "admin": c.Admin} {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			d.failAt(path, "%s %q: write host:port", path, addr)
+		}
+	}
+	if c.State == "" {
+		d.failAt("state", "state is missing: name a folder for the state store, such as /var/lib/sangate")
+	} else if strings.Contains(string(c.State), "://") {
+		d.failAt("state", "state %q: only a folder is supported", c.State)
+	}
+	d.checkTLS(&c.TLS)
+	d.checkLimits(&c.Limits)
+	if c.Log.Format != "json" && c.Log.Format != "text" {
+		d.failAt("log.format", "log.format %q: use json or text", c.Log.Format)
+	}
+	if _, err := c.Log.SlogLevel(); err != nil {
+		d.failAt("log.level", "log.level %q: use debug, info, warn or error", c.Log.Level)
+	}
+	d.checkTenants(c)
+}
+
+func (d *decoder) checkTLS(t *TLS) {
+	if _, ok := t.Version(); !ok {
+		d.failAt("tls.minVersion", "tls.minVersion %q: use \"1.3\" or \"1.2\"", t.MinVersion)
+	}
+	missing := false
+	for path, value := range map[string]Path{"tls.cert": t.Cert, "tls.key": t.Key} {
+		if value == "" {
+			d.failAt(path, "%s is missing: name a PEM file", path)
+			missing = true
+		}
+	}
+	if len(t.ClientCA) == 0 {
+		d.failAt("tls.clientCA", "tls.clientCA is missing: name the PEM file or folder of the CA that signs your clients")
+	} else if _, err := pki.LoadBundle(Strings(t.ClientCA)); err != nil {
+		d.failAt("tls.clientCA", "%s", plainError(err))
+	}
+	if missing {
+		return
+	}
+	if _, err := t.Files().LoadCertificate(); err != nil {
+		d.failAt("tls.cert", "%s", plainError(err))
+	}
+}
+
+func (d *decoder) checkLimits(l *Limits) {
+	v := reflect.ValueOf(l).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); (f.CanInt() && f.Int() <= 0) || (f.CanUint() && f.Uint() == 0) {
+			name := v.Type().Field(i).Tag.Get("yaml")
+			d.failAt("limits."+name, "limits.%s must be more than 0: everything is bounded", name)
+		}
+	}
+}
+
+func (d *decoder) checkTenants(c *Config) {
+	if len(c.Tenants) == 0 {
+		d.failAt("tenants", "no tenants: nobody could call anything")
+	}
+	tenants := make([]*tenant.Tenant, len(c.Tenants))
+	for i := range c.Tenants {
+		t := &c.Tenants[i]
+		if t.SecondFactor == "" {
+			t.SecondFactor = string(tenant.Required)
+		}
+		tenants[i] = &tenant.Tenant{ID: t.ID, SANs: t.SANs, Enabled: t.Enabled, SecondFactor: tenant.SecondFactor(t.SecondFactor)}
+		if t.Tools != nil {
+			tenants[i].Tools = &tenant.Tools{Allow: t.Tools.Allow, Deny: t.Tools.Deny}
+		}
+		if len(t.SANs) == 0 {
+			d.failAt(fmt.Sprintf("tenants[%d]", i), "tenant %q has no sans: no certificate could be mapped to it", t.ID)
+		}
+		d.checkKeys(c, i)
+	}
+	table, err := tenant.NewTable(tenants)
+	if err != nil {
+		d.ruleErrors(err)
+		return
+	}
+	c.Table = table
+	if _, err := apikey.NewRing(c.Keys); err != nil {
+		d.failAt("tenants", "%s", err)
+	}
+}
+
+// ruleErrors tells each error of a tenant table at its place.
+func (d *decoder) ruleErrors(err error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		d.failAt("tenants", "%s", err)
+		return
+	}
+	for _, err := range joined.Unwrap() {
+		rule, ok := errors.AsType[*tenant.RuleError](err)
+		switch {
+		case !ok:
+			d.failAt("tenants", "%s", err)
+		case rule.SAN >= 0:
+			d.failAt(fmt.Sprintf("tenants[%d].sans[%d]", rule.Tenant, rule.SAN), "%s", rule.Err)
+		default:
+			d.failAt(fmt.Sprintf("tenants[%d].id", rule.Tenant), "%s", rule.Err)
+		}
+	}
+}
+
+func (d *decoder) checkKeys(c *Config, i int) {
+	t := &c.Tenants[i]
+	for j, k := range t.Keys {
+		at := fmt.Sprintf("tenants[%d].keys[%d]", i, j)
+		e := apikey.Entry{ID: k.ID, Tenant: t.ID, NotBefore: k.NotBefore, NotAfter: k.NotAfter, Source: "config"}
+		switch {
+		case strings.HasPrefix(t.ID, "{"):
+			d.failAt(at, "tenant %s stands for many: a key here would be good for all of them; mint one for each with `sangate token mint`", t.ID)
+			continue
+		case k.ID == "":
+			d.failAt(at, "a key needs an id")
+			continue
+		}
+		digest, err := hex.DecodeString(k.SHA256)
+		if err != nil || len(digest) != len(e.Digest) {
+			d.failAt(at+".sha256", "sha256 of key %q: write the 64 hexadecimal digits of its SHA-256", k.ID)
+			continue
+		}
+		copy(e.Digest[:], digest)
+		c.Keys = append(c.Keys, e)
+	}
+}
+
+// plainError puts an error of several lines on one.
+func plainError(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
