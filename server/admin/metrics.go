@@ -1,0 +1,134 @@
+// Package admin is what operators look at: metrics, health and readiness, on a
+// listener of their own. Nothing on it changes anything or shows a secret, and
+// no label takes a value that a peer can choose.
+package admin
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/auth"
+)
+
+// Metrics are the gate's own, on a registry of their own.
+type Metrics struct {
+	Registry *prometheus.Registry
+
+	handshakes    *prometheus.CounterVec
+	decisions     *prometheus.CounterVec
+	decisionTime  *prometheus.HistogramVec
+	certReloads   *prometheus.CounterVec
+	configReloads *prometheus.CounterVec
+	toolCalls     *prometheus.CounterVec
+	toolTime      *prometheus.HistogramVec
+
+	Connections prometheus.Gauge
+	Streams     prometheus.Gauge
+}
+
+// NewMetrics makes and registers all metrics, counters at zero for every
+// reason there is.
+func NewMetrics(version, commit string) *Metrics {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	f := promauto.With(reg)
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		return f.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets,
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
+			NativeHistogramMinResetDuration: time.Hour}, labels)
+	}
+	m := &Metrics{
+		Registry:   reg,
+		handshakes: counter("sangate_tls_handshakes_total", "TLS handshakes, by result (ok or the reason of the refusal), version and resumption.", "result", "version", "resumed"),
+		decisions:  counter("sangate_auth_decisions_total", "Decisions on requests, by stage, reason and tenant rule.", "stage", "reason", "tenant"),
+		decisionTime: histogram("sangate_auth_duration_seconds", "Time a decision took, by the factors it checked.",
+			[]float64{1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 1e-2}, "factor"),
+		certReloads:   counter("sangate_certificate_reloads_total", "Reloads of the gate's certificate and trust bundle.", "result"),
+		configReloads: counter("sangate_config_reloads_total", "Reloads of the configuration.", "result"),
+		toolCalls:     counter("sangate_tool_calls_total", "Tool calls, by result.", "tool", "tenant", "result"),
+		toolTime: histogram("sangate_tool_call_duration_seconds", "Time tool calls took.",
+			prometheus.DefBuckets, "tool", "tenant", "result"),
+		Connections: f.NewGauge(prometheus.GaugeOpts{Name: "sangate_connections_open", Help: "Open client connections, handshake done."}),
+		Streams:     f.NewGauge(prometheus.GaugeOpts{Name: "sangate_streams_open", Help: "Requests in progress: calls and event streams."}),
+	}
+	f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_build_info", Help: "Always 1."}, []string{"version", "commit", "go"}).
+		WithLabelValues(version, commit, runtime.Version()).Set(1)
+	m.zero()
+	return m
+}
+
+func (m *Metrics) zero() {
+	m.handshakes.WithLabelValues("ok", "1.3", "false")
+	for _, r := range pki.HandshakeReasons() {
+		m.handshakes.WithLabelValues(string(r), "", "false")
+	}
+	for stage, reason := range auth.Reasons {
+		m.decisions.WithLabelValues(string(stage), string(reason), "")
+	}
+	for _, result := range []string{"ok", "error"} {
+		m.certReloads.WithLabelValues(result)
+		m.configReloads.WithLabelValues(result)
+	}
+}
+
+// Handshake counts one that was done.
+func (m *Metrics) Handshake(version string, resumed bool) {
+	m.handshakes.WithLabelValues("ok", version, boolLabel(resumed)).Inc()
+}
+
+// HandshakeRefused counts one that was not.
+func (m *Metrics) HandshakeRefused(r pki.Reason) {
+	m.handshakes.WithLabelValues(string(r), "", "false").Inc()
+}
+
+// Decision counts a final decision and the time it took.
+func (m *Metrics) Decision(d *auth.Decision, took time.Duration) {
+	m.decisions.WithLabelValues(string(d.Stage), string(d.Reason), TenantLabel(d)).Inc()
+	factor := "certificate"
+	if d.Principal.KeyID != "" {
+		factor = "api_key"
+	}
+	m.decisionTime.WithLabelValues(factor).Observe(took.Seconds())
+}
+
+// TenantLabel is the configured id: captured tenants fold into their rule.
+func TenantLabel(d *auth.Decision) string {
+	if d.Tenant == nil {
+		return ""
+	}
+	return d.Tenant.ID
+}
+
+// CertificateReload counts a reload of certificate and trust bundle.
+func (m *Metrics) CertificateReload(err error) { m.certReloads.WithLabelValues(result(err)).Inc() }
+
+// ConfigReload counts a reload of the configuration.
+func (m *Metrics) ConfigReload(err error) { m.configReloads.WithLabelValues(result(err)).Inc() }
+
+// ToolCall counts a call of a tool that is there; result is from a closed set.
+func (m *Metrics) ToolCall(tool, tenant, result string, took time.Duration) {
+	m.toolCalls.WithLabelValues(tool, tenant, result).Inc()
+	m.toolTime.WithLabelValues(tool, tenant, result).Observe(took.Seconds())
+}
+
+func result(err error) string {
+	if err != nil {
+		return "error"
+	}
+	return "ok"
+}
+
+func boolLabel(b bool) string {
+	if b {
+		return "true"
+	}
+	return "false"
+}

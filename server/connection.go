@@ -1,0 +1,45 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/auth"
+)
+
+// A connection is one accepted TCP connection: what was known at its handshake
+// and who is at its other end.
+type connection struct {
+	net.Conn
+	snapshot *auth.Snapshot // its handshake's
+	peer     *pki.Peer      // set when the handshake is done
+	closed   func()
+	once     sync.Once
+}
+
+// Close tells the listener once.
+func (c *connection) Close() error {
+	c.once.Do(c.closed)
+	return c.Conn.Close()
+}
+
+// identify notes who the handshake proved is there.
+func (c *connection) identify(state tls.ConnectionState) {
+	c.peer = pki.NewPeer(state.PeerCertificates, c.snapshot.PKI.Bundle, state.VerifiedChains)
+}
+
+type connectionKey struct{}
+
+// withConnection is http.Server.ConnContext.
+func withConnection(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connectionKey{}, c.(*tls.Conn).NetConn().(*connection))
+}
+
+// peerOf returns who sent the request.
+func peerOf(r *http.Request) *pki.Peer {
+	return r.Context().Value(connectionKey{}).(*connection).peer
+}

@@ -1,0 +1,155 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/admin"
+	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/config"
+)
+
+// A listener accepts connections, does their TLS handshakes, bounded in number
+// and time, and hands on those that were done. Every handshake is counted, and
+// logged with its reason where it was refused.
+type listener struct {
+	inner   net.Listener
+	gate    *auth.Gate
+	metrics *admin.Metrics
+	log     *slog.Logger
+	now     func() time.Time
+	timeout time.Duration
+
+	open       chan struct{} // one for each open connection
+	handshakes chan struct{} // one for each handshake in flight
+	ready      chan *tls.Conn
+	ctx        context.Context // of the handshakes; ends when the listener is closed
+	cancel     context.CancelFunc
+	wg         sync.WaitGroup
+}
+
+func newListener(inner net.Listener, s *Server, l config.Limits) *listener {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &listener{
+		ctx: ctx, cancel: cancel,
+		inner: inner, gate: s.gate, metrics: s.metrics, log: s.log, now: s.opts.Now, timeout: l.HandshakeTimeout,
+		open:       make(chan struct{}, l.MaxConnections),
+		handshakes: make(chan struct{}, l.MaxHandshakes),
+		ready:      make(chan *tls.Conn),
+	}
+}
+
+// run accepts until the listener is closed and returns when every handshake in
+// flight has ended.
+func (l *listener) run() error {
+	defer l.wg.Wait()
+	base := &tls.Config{GetConfigForClient: l.configFor, MinVersion: tls.VersionTLS12}
+	for {
+		if !acquire(l.ctx, l.open) || !acquire(l.ctx, l.handshakes) {
+			return nil
+		}
+		raw, err := l.inner.Accept()
+		if err != nil {
+			if l.ctx.Err() != nil {
+				return nil
+			}
+			<-l.handshakes
+			<-l.open
+			if errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			l.log.Warn("accepting a connection", "err", err)
+			select { // out of file descriptors, most likely
+			case <-time.After(50 * time.Millisecond):
+			case <-l.ctx.Done():
+				return nil
+			}
+			continue
+		}
+		c := &connection{Conn: raw, closed: func() { <-l.open }}
+		l.wg.Go(func() {
+			defer func() { <-l.handshakes }()
+			l.handshake(c, tls.Server(c, base))
+		})
+	}
+}
+
+func acquire(ctx context.Context, slots chan<- struct{}) bool {
+	select {
+	case slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// configFor picks the snapshot that the whole handshake is done under.
+func (l *listener) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	c := hello.Conn.(*connection)
+	c.snapshot = l.gate.Snapshot()
+	return c.snapshot.TLS, nil
+}
+
+func (l *listener) handshake(c *connection, conn *tls.Conn) {
+	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		l.refused(ctx, c, err)
+		_ = conn.Close()
+		return
+	}
+	state := conn.ConnectionState()
+	l.metrics.Handshake(versionLabel(state.Version), state.DidResume)
+	c.identify(state)
+	l.metrics.Connections.Inc()
+	free := c.closed
+	c.closed = func() { l.metrics.Connections.Dec(); free() }
+	select {
+	case l.ready <- conn:
+	case <-l.ctx.Done():
+		_ = conn.Close()
+	}
+}
+
+func (l *listener) refused(ctx context.Context, c *connection, err error) {
+	reason := pki.HandshakeReason(err, l.now())
+	if ctx.Err() == context.DeadlineExceeded {
+		reason = pki.Timeout // whatever the closed connection made of it
+	}
+	l.metrics.HandshakeRefused(reason)
+	l.log.Info("handshake refused", "reason", reason, "remote", c.RemoteAddr().String(), "err", err.Error())
+}
+
+// Accept, Close and Addr make a net.Listener for http.Server.
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.ready:
+		return c, nil
+	case <-l.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listener) Close() error {
+	l.cancel()
+	return l.inner.Close()
+}
+
+func (l *listener) Addr() net.Addr { return l.inner.Addr() }
+
+func versionLabel(v uint16) string {
+	switch v {
+	case tls.VersionTLS13:
+		return "1.3"
+	case tls.VersionTLS12:
+		return "1.2"
+	}
+	return "other"
+}

@@ -1,0 +1,126 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+
+	"github.com/sangate/sangate/server/admin"
+	"github.com/sangate/sangate/server/answer"
+	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/tool"
+)
+
+// A requestState is what an admitted request carries beside its decision.
+type requestState struct {
+	ctx  context.Context // ends when the request does or may go on no longer
+	took time.Duration   // of the decision
+}
+
+type requestKey struct{}
+
+func withRequest(ctx, lifetime context.Context, took time.Duration) context.Context {
+	return context.WithValue(ctx, requestKey{}, &requestState{lifetime, took})
+}
+
+// admit applies the policy on one tool, or none where name is "", and records
+// the final decision on the request.
+func (s *Server) admit(r *http.Request, name string) auth.Decision {
+	d := *auth.DecisionFrom(r.Context())
+	if name != "" {
+		d = d.ForTool(name)
+	}
+	s.record(r, &d, r.Context().Value(requestKey{}).(*requestState).took)
+	return d
+}
+
+// record counts a decision and logs it: refusals for everybody, the rest at
+// level debug.
+func (s *Server) record(r *http.Request, d *auth.Decision, took time.Duration) {
+	s.metrics.Decision(d, took)
+	level, message := slog.LevelInfo, "request refused"
+	if d.OK() {
+		level, message = slog.LevelDebug, "request admitted"
+	}
+	if !s.log.Enabled(r.Context(), level) {
+		return
+	}
+	s.log.LogAttrs(r.Context(), level, message,
+		slog.String("stage", string(d.Stage)), slog.String("reason", string(d.Reason)),
+		slog.String("tenant", d.Principal.TenantID), slog.String("rule", d.Rule),
+		slog.String("identity", d.Principal.Identity.Name()), slog.String("serial", d.Principal.Identity.Serial),
+		slog.String("key", d.Principal.KeyID), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.String("remote", r.RemoteAddr), slog.String("requestId", answer.RequestID(r.Context())))
+}
+
+// errCut is the cause of a request that was ended because it would no longer be
+// admitted.
+type errCut struct{ reason auth.Reason }
+
+func (e *errCut) Error() string { return "no longer admitted: " + string(e.reason) }
+
+// run calls a tool: bounded in time, ended when the request may go on no
+// longer, counted and, where it failed, logged.
+func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error) {
+	state := ctx.Value(requestKey{}).(*requestState)
+	d := auth.DecisionFrom(ctx)
+	ctx, cancel := context.WithTimeout(ctx, s.limits.ToolTimeout)
+	defer cancel()
+	// The MCP SDK gives handlers of older revisions a context that outlives
+	// the request.
+	defer context.AfterFunc(state.ctx, cancel)()
+	start := time.Now()
+	res, err := t.Call(ctx, call)
+	took := time.Since(start)
+	outcome := outcomeOf(res, err)
+	s.metrics.ToolCall(t.Name, admin.TenantLabel(d), outcome, took)
+	if cut, ok := errors.AsType[*errCut](context.Cause(state.ctx)); ok {
+		e := answer.Refusal(&auth.Decision{Reason: cut.reason}, true)
+		return nil, &e
+	}
+	if outcome == "internal" {
+		s.log.Error("tool failed", "tool", t.Name, "tenant", d.Principal.TenantID,
+			"requestId", answer.RequestID(ctx), "err", err)
+	}
+	return res, err
+}
+
+// outcomeOf is the label of a call's result, from a closed set.
+func outcomeOf(res *tool.Result, err error) string {
+	switch {
+	case err == nil && res.IsError:
+		return "tool_error"
+	case err == nil:
+		return "ok"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	}
+	if _, ok := errors.AsType[*tool.InvalidArguments](err); ok {
+		return "invalid_arguments"
+	}
+	if _, ok := errors.AsType[*tool.Failure](err); ok {
+		return "tool_error"
+	}
+	return "internal"
+}
+
+// metadata is the protected resource metadata (RFC 9728, section 2). Without an
+// issuer it names no authorization server: keys are made by the operator.
+func (s *Server) metadata(w http.ResponseWriter, r *http.Request) {
+	body, err := jsonv2.Marshal(struct {
+		Resource string   `json:"resource"`
+		Methods  []string `json:"bearer_methods_supported"`
+		Bound    bool     `json:"tls_client_certificate_bound_access_tokens"`
+	}{"https://" + r.Host + r.URL.Path[len(answer.MetadataPath):], []string{"header"}, true})
+	if err != nil {
+		answer.Fail(w, r, answer.Internal)
+		return
+	}
+	answer.JSON(w, http.StatusOK, body)
+}

@@ -1,0 +1,142 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"net"
+	"net/http"
+	"net/netip"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/sangate/sangate/server/answer"
+	"github.com/sangate/sangate/server/auth"
+)
+
+// bodyDeadline bounds how long an unread body may hold a connection.
+const bodyDeadline = 10 * time.Second
+
+// handler routes a request. Everything passes the certificate's check first, so
+// that nothing, not even which paths there are, is told to a certificate that
+// is no longer good.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	route := func(pattern, method string, h http.HandlerFunc) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != method {
+				w.Header().Set("Allow", method)
+				answer.Fail(w, r, answer.MethodNotAllowed)
+				return
+			}
+			h(w, r)
+		})
+	}
+	route("/health", http.MethodGet, s.certified(func(w http.ResponseWriter, _ *http.Request) {
+		answer.JSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
+	}))
+	route("/tools", http.MethodGet, s.admitted(s.octopus.List))
+	route("/tool/{name}/call", http.MethodPost, s.admitted(s.octopus.Call))
+	route("/mcp", http.MethodPost, s.admitted(s.mcp.ServeHTTP))
+	route(answer.MetadataPath, http.MethodGet, s.certified(s.metadata))
+	route(answer.MetadataPath+"/mcp", http.MethodGet, s.certified(s.metadata))
+	mux.HandleFunc("/", s.certified(func(w http.ResponseWriter, r *http.Request) {
+		answer.Fail(w, r, answer.NotFound)
+	}))
+	return s.entrance(mux)
+}
+
+// entrance gives every request an id and refuses what no route should see.
+func (s *Server) entrance(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := rand.Text()
+		w.Header().Set("X-Request-Id", id)
+		r = r.WithContext(answer.WithRequestID(r.Context(), id))
+		if r.Body != nil && r.Body != http.NoBody {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyDeadline))
+		}
+		switch {
+		case !plainPath(r):
+			s.certified(func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })(w, r)
+		case !s.ownHost(r) || crossOrigin.Check(r) != nil || !sameOrigin(r):
+			s.log.Info("request refused", "reason", "foreign Host or Origin", "requestId", id, "remote", r.RemoteAddr)
+			answer.Fail(w, r, answer.Forbidden)
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+var crossOrigin = http.NewCrossOriginProtection()
+
+// sameOrigin refuses a foreign Origin whatever the method: the Model Context
+// Protocol wants 403 for it, and no page of another site has business here.
+func sameOrigin(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	return origin == "" || strings.EqualFold(origin, "https://"+r.Host)
+}
+
+// plainPath accepts paths that ServeMux would not redirect.
+func plainPath(r *http.Request) bool {
+	p := r.URL.Path
+	return strings.HasPrefix(p, "/") && (p == "/" || path.Clean(p) == p) && r.URL.Host == ""
+}
+
+// ownHost refuses names that a browser on this machine could have been led here
+// by: on loopback, Host must be loopback's or one that our certificate carries.
+func (s *Server) ownHost(r *http.Request) bool {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	addr, ok := local.(*net.TCPAddr)
+	if !ok || !addr.IP.IsLoopback() {
+		return true
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = strings.Trim(r.Host, "[]")
+	}
+	if ip, err := netip.ParseAddr(host); strings.EqualFold(host, "localhost") || (err == nil && ip.IsLoopback()) {
+		return true
+	}
+	return s.gate.Snapshot().PKI.Certificate.Leaf.VerifyHostname(host) == nil
+}
+
+// certified wraps what needs a certificate that is still good, and no tenant.
+func (s *Server) certified(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		if d := s.gate.CheckCertificate(peerOf(r)); !d.OK() {
+			s.record(r, &d, time.Since(start))
+			answer.Fail(w, r, answer.Refusal(&d, false))
+			return
+		}
+		next(w, r)
+	}
+}
+
+// admitted wraps what needs certificate, token and tenant to agree. A request
+// that is refused is recorded here, one that is admitted when its tool is known,
+// by admit. While it lasts it is decided again and again.
+func (s *Server) admitted(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		request := auth.RequestOf(peerOf(r), r.Header)
+		d := s.gate.Decide(request)
+		took := time.Since(start)
+		if !d.OK() {
+			s.record(r, &d, took)
+			answer.Fail(w, r, answer.Refusal(&d, len(request.Authorization) > 0))
+			return
+		}
+		ctx, cancel := context.WithCancelCause(r.Context())
+		defer cancel(nil)
+		entry := s.live.add(request, func(d auth.Decision) {
+			s.record(r, &d, 0)
+			cancel(&errCut{d.Reason})
+		})
+		defer s.live.remove(entry)
+		s.metrics.Streams.Inc()
+		defer s.metrics.Streams.Dec()
+		ctx = withRequest(auth.WithDecision(ctx, &d), ctx, took)
+		next(w, r.WithContext(ctx))
+	}
+}

@@ -1,0 +1,224 @@
+// Package server is the gate: two listeners, one decision for every request,
+// and the tools behind it.
+//
+// [New] reads the configuration and everything it names; [Server.Run] serves
+// until its context ends and returns when all it started has stopped. A changed
+// file is read whole and swapped in as one snapshot, or not at all.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/admin"
+	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/mcp"
+	"github.com/sangate/sangate/server/octopus"
+	"github.com/sangate/sangate/server/store"
+	"github.com/sangate/sangate/server/tool"
+)
+
+// Options of a Server. ConfigFile is required; the rest has defaults.
+type Options struct {
+	ConfigFile string
+	Overrides  []string     // key=value, as from --set
+	Tools      []*tool.Tool // beside the built-ins
+	Version    string
+	Commit     string
+	Logger     *slog.Logger     // discards where nil
+	Now        func() time.Time // time.Now where nil
+
+	// Listeners to serve on instead of those the configuration names.
+	Listener, AdminListener net.Listener
+
+	// NextRenewal tells when the server certificate will be renewed, where
+	// that is known; zero or nil where not.
+	NextRenewal func() time.Time
+}
+
+// A Server is a gate.
+type Server struct {
+	opts    Options
+	log     *slog.Logger
+	metrics *admin.Metrics
+	store   *store.Store
+	source  *pki.Source
+	gate    *auth.Gate
+	live    *live
+	octopus *octopus.Handler
+	mcp     *mcp.Handler
+
+	limits config.Limits // those of the start
+
+	mu     sync.Mutex // one change of the snapshot at a time
+	config *config.Config
+	reload chan struct{} // by Reload
+}
+
+// New loads the configuration and all it names, and opens the state store. The
+// error of a bad configuration is config.Problems.
+func New(ctx context.Context, opts Options) (*Server, error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	c, err := config.Load(opts.ConfigFile, opts.Overrides)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opts: opts, log: opts.Logger, config: c, limits: c.Limits, reload: make(chan struct{}, 1),
+		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive()}
+	if s.source, err = pki.NewSource(func() (*pki.Snapshot, error) { return s.config.TLS.Files().Load() }); err != nil {
+		return nil, err
+	}
+	if s.store, err = store.Open(ctx, string(c.State), store.Options{Logger: s.log}); err != nil {
+		return nil, fmt.Errorf("state store: %w", err)
+	}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(err, s.store.Close())
+	}
+	return s, nil
+}
+
+// build makes the first snapshot and the handlers over it.
+func (s *Server) build(ctx context.Context) error {
+	builtins, err := tool.Builtins(s.certificates, s.opts.Now)
+	if err != nil {
+		return err
+	}
+	catalog, err := tool.NewCatalog(append(builtins, s.opts.Tools...))
+	if err != nil {
+		return err
+	}
+	ring, err := s.readKeys(ctx, s.config)
+	if err != nil {
+		return err
+	}
+	s.gate = auth.NewGate(&auth.Snapshot{Generation: 1, PKI: s.source.Snapshot(), TLS: s.handshakeConfig(s.config),
+		Tenants: s.config.Table, Keys: ring, Tools: catalog}, s.opts.Now)
+	s.metrics.Certificates(func() *pki.Snapshot { return s.gate.Snapshot().PKI })
+	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
+	s.mcp = mcp.New(mcp.Options{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes,
+		Version: s.opts.Version, Logger: s.log})
+	return nil
+}
+
+// Reload looks at all files at once, changed or not: for SIGHUP.
+func (s *Server) Reload() {
+	select {
+	case s.reload <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+// Metrics returns the registry the gate counts in.
+func (s *Server) Metrics() *admin.Metrics { return s.metrics }
+
+// Run serves until ctx ends, then drains: no new connections, requests in
+// progress get until drainTimeout. It closes the state store.
+func (s *Server) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	main, adminListener, err := s.listen()
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	failed := make(chan error, 3) // room for each, or the last would wait for ever
+	var background, serving sync.WaitGroup
+	defer background.Wait()
+	defer stop()
+
+	s.watch(ctx, &background)
+	background.Go(func() { s.live.sweep(ctx, s.gate) })
+
+	gateListener := newListener(main, s, s.limits)
+	httpServer, adminServer := s.httpServer(), s.adminServer()
+	serving.Go(func() { failed <- gateListener.run() })
+	serving.Go(func() { failed <- httpServer.Serve(gateListener) })
+	serving.Go(func() { failed <- adminServer.Serve(adminListener) })
+	s.log.Info("serving", "listen", main.Addr().String(), "admin", adminListener.Addr().String(),
+		"tenants", len(s.config.Tenants), "certificateNotAfter", s.gate.Snapshot().PKI.Certificate.Leaf.NotAfter)
+
+	select {
+	case <-ctx.Done():
+		s.log.Info("draining", "timeout", s.limits.DrainTimeout)
+	case err = <-failed:
+	}
+	err = errors.Join(ignoreClosed(err), s.drain(httpServer, adminServer))
+	serving.Wait()
+	return err
+}
+
+// drain lets requests in progress end and closes what has not ended in time.
+// The admin listener goes last, so that the draining can be watched.
+func (s *Server) drain(main, adminServer *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.limits.DrainTimeout)
+	defer cancel()
+	err := main.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("requests cut off: they did not end within drainTimeout")
+		err = main.Close()
+	}
+	return errors.Join(ignoreClosed(err), ignoreClosed(adminServer.Close()))
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (s *Server) listen() (main, adminListener net.Listener, err error) {
+	main, adminListener = s.opts.Listener, s.opts.AdminListener
+	if main == nil {
+		if main, err = net.Listen("tcp", s.config.Listen); err != nil {
+			return nil, nil, fmt.Errorf("listen: %w", err)
+		}
+	}
+	if adminListener == nil {
+		if adminListener, err = net.Listen("tcp", s.config.Admin); err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("admin: %w", err), main.Close())
+		}
+	}
+	if a, ok := adminListener.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+		s.log.Warn("the admin listener is open beyond loopback, without TLS", "admin", a.String())
+	}
+	return main, adminListener, nil
+}
+
+func (s *Server) httpServer() *http.Server {
+	l := s.limits
+	return &http.Server{
+		Handler:           s.handler(),
+		ConnContext:       withConnection,
+		ReadHeaderTimeout: l.HandshakeTimeout,
+		IdleTimeout:       l.IdleTimeout,
+		MaxHeaderBytes:    l.MaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: int(l.MaxStreamsPerConn)},
+	}
+}
+
+func (s *Server) adminServer() *http.Server {
+	checks := []admin.Check{{Name: "certificate", Fn: s.checkCertificate}, {Name: "store", Fn: s.checkStore}}
+	return &http.Server{
+		Handler:           admin.Handler(s.metrics, checks, s.config.AdminHosts),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
