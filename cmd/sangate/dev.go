@@ -54,7 +54,7 @@ List the tools of tenant acme:
   curl --cacert %[1]s/root_ca.crt --cert %[1]s/clients/acme.crt --key %[1]s/clients/acme.key -H "Authorization: Bearer $(cat %[1]s/clients/acme.token)" %[2]s/tools
 
 Call one:
-  curl --cacert %[1]s/root_ca.crt --cert %[1]s/clients/acme.crt --key %[1]s/clients/acme.key -H "Authorization: Bearer $(cat %[1]s/clients/acme.token)" -H "X-Octopus-Tenant-Id: acme" --json '{"arguments":{}}' %[2]s/tool/whoami/call
+  curl --cacert %[1]s/root_ca.crt --cert %[1]s/clients/acme.crt --key %[1]s/clients/acme.key -H "Authorization: Bearer $(cat %[1]s/clients/acme.token)" -H "X-Octopus-Tenant-Id: acme" -H "Content-Type: application/json" -d '{"arguments":{}}' %[2]s/tool/whoami/call
 
 The same over the Model Context Protocol:
   curl --cacert %[1]s/root_ca.crt --cert %[1]s/clients/acme.crt --key %[1]s/clients/acme.key -H "Authorization: Bearer $(cat %[1]s/clients/acme.token)" -H "Content-Type: application/json" -H "Accept: application/json, text/event-stream" -H "MCP-Protocol-Version: 2025-11-25" -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hello"}}}' %[2]s/mcp

@@ -1,0 +1,34 @@
+# What people and CI do with this repository. `make dev` and `make test` set up
+# what they need themselves.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+# Key stores and databases of step-ca's that the embedded CA does not use.
+TAGS    := noawskms,noazurekms,nocloudkms,nobadger,nomysql
+TOOL    := go tool -modfile=tools/go.mod
+
+.PHONY: dev test lint build certs-dev
+
+# A working gate on https://127.0.0.1:8443, everything in certs-dev/.
+dev: build
+	@exec bin/sangate dev
+
+# Every test, with the race detector, against a real step-ca too.
+test:
+	go test -race -timeout 15m ./...
+
+# gofmt, vet, staticcheck, and a go.mod that says what is used.
+lint:
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "not gofmt-ed:" $$bad; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+# The one static binary.
+build:
+	CGO_ENABLED=0 go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/sangate ./cmd/sangate
+
+# The development PKI, without serving.
+certs-dev: build
+	bin/sangate dev --once
