@@ -14,8 +14,13 @@ import (
 	"github.com/sangate/sangate/server/auth"
 )
 
-// bodyDeadline bounds how long an unread body may hold a connection.
-const bodyDeadline = 10 * time.Second
+// Bounds on slow peers: how long an unread body may hold a connection, and how
+// long an answer may take to be read once the tool has had its time. Event
+// streams have their own for each event.
+const (
+	bodyDeadline   = 10 * time.Second
+	answerDeadline = 30 * time.Second
+)
 
 // handler routes a request. Everything passes the certificate's check first, so
 // that nothing, not even which paths there are, is told to a certificate that
@@ -52,8 +57,10 @@ func (s *Server) entrance(mux *http.ServeMux) http.Handler {
 		id := rand.Text()
 		w.Header().Set("X-Request-Id", id)
 		r = r.WithContext(answer.WithRequestID(r.Context(), id))
+		rc := http.NewResponseController(w)
+		_ = rc.SetWriteDeadline(time.Now().Add(s.limits.ToolTimeout + answerDeadline))
 		if r.Body != nil && r.Body != http.NoBody {
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyDeadline))
+			_ = rc.SetReadDeadline(time.Now().Add(bodyDeadline))
 		}
 		switch {
 		case !plainPath(r):

@@ -3,6 +3,7 @@ package mcp
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/sangate/sangate/server/answer"
 )
@@ -14,7 +15,11 @@ type jsonWriter struct {
 	request *http.Request
 	began   bool
 	replace bool // the text that follows is dropped
+	stream  bool // of events: it may last, each event may not
 }
+
+// eventDeadline bounds how long one event may take to be read.
+const eventDeadline = 30 * time.Second
 
 func (w *jsonWriter) WriteHeader(status int) {
 	if w.began {
@@ -28,6 +33,10 @@ func (w *jsonWriter) WriteHeader(status int) {
 	if status < http.StatusBadRequest || !strings.HasPrefix(h.Get("Content-Type"), "text/plain") {
 		if h.Get("Content-Type") == "" && status < http.StatusMultipleChoices && status != http.StatusNoContent {
 			h.Set("Content-Type", "application/json")
+		}
+		if strings.HasPrefix(h.Get("Content-Type"), "text/event-stream") {
+			w.stream = true
+			w.deadline(time.Time{})
 		}
 		w.ResponseWriter.WriteHeader(status)
 		return
@@ -62,11 +71,23 @@ func (w *jsonWriter) Write(p []byte) (int, error) {
 	if w.replace {
 		return len(p), nil
 	}
+	if w.stream {
+		w.deadline(time.Now().Add(eventDeadline))
+	}
 	return w.ResponseWriter.Write(p)
 }
 
 // Flush lets event streams through.
-func (w *jsonWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+func (w *jsonWriter) Flush() {
+	_ = http.NewResponseController(w.ResponseWriter).Flush() // the next write fails, too
+	if w.stream {
+		w.deadline(time.Time{})
+	}
+}
+
+func (w *jsonWriter) deadline(t time.Time) {
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t) // not there on a test's recorder
+}
 
 // Unwrap serves http.ResponseController.
 func (w *jsonWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
