@@ -1,4 +1,4 @@
-package tenant
+package sanrule
 
 import (
 	"strings"
@@ -6,33 +6,37 @@ import (
 	"github.com/sangate/sangate/pki"
 )
 
-// Lookup returns the tenant one name maps to. Rules of two tenants never match
-// one name, so the first match is the only one that matters. Does not allocate.
-func (t *Table) Lookup(san pki.SAN) (Match, bool) {
-	var r *rule
-	var captured string
+// A Match is what a name was found by. Captured is what the rule's capture stood
+// for, if it has one.
+type Match[V comparable] struct {
+	Value    V
+	Rule     string
+	Captured string
+}
+
+// Lookup returns the match of one name. Rules of two values never match one
+// name, so the first match is the only one that matters. Does not allocate.
+func (t *Set[V]) Lookup(san pki.SAN) (m Match[V], ok bool) {
+	var r *entry[V]
 	switch san.Type {
 	case pki.IP:
 		r = t.lookupIP(san)
 	case pki.URI:
-		r, captured = walk(&t.roots[pki.URI], segments{text: san.Value, sep: '/'}, "")
+		r, m.Captured = walk(&t.roots[pki.URI], segments{text: san.Value, sep: '/'}, "")
 	case pki.DNS:
-		r, captured = walk(&t.roots[pki.DNS], segments{text: san.Value, sep: '.', backwards: true}, "")
+		r, m.Captured = walk(&t.roots[pki.DNS], segments{text: san.Value, sep: '.', backwards: true}, "")
 	case pki.Email:
 		local, domain, _ := strings.Cut(san.Value, "@")
-		r, captured = walk(&t.roots[pki.Email], segments{text: domain, sep: '.', backwards: true, last: local}, "")
+		r, m.Captured = walk(&t.roots[pki.Email], segments{text: domain, sep: '.', backwards: true, last: local}, "")
 	}
 	if r == nil {
-		return Match{}, false
+		return m, false
 	}
-	m := Match{Tenant: r.tenant, ID: r.tenant.ID, Rule: r.text}
-	if r.tenant.Captured() {
-		m.ID = captured
-	}
+	m.Value, m.Rule = r.value, r.text
 	return m, true
 }
 
-func (t *Table) lookupIP(san pki.SAN) *rule {
+func (t *Set[V]) lookupIP(san pki.SAN) *entry[V] {
 	for _, code := range t.lengths {
 		if san.Addr.Is4() != (code < v6) {
 			continue
@@ -80,7 +84,7 @@ func (p *segments) next() (segment string) {
 
 // walk matches the segments left in p below n; p is passed by value, so that
 // each branch goes on from where it began.
-func walk(n *node, p segments, captured string) (*rule, string) {
+func walk[V comparable](n *node[V], p segments, captured string) (*entry[V], string) {
 	if p.empty() {
 		return n.end, captured
 	}

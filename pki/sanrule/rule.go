@@ -1,8 +1,9 @@
-package tenant
+package sanrule
 
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strings"
 
 	"github.com/sangate/sangate/pki"
@@ -11,26 +12,43 @@ import (
 // maxSegments bounds the segments of a rule and so the depth of a look-up.
 const maxSegments = 24
 
-// A rule is one compiled SAN rule: either segments or a prefix.
-type rule struct {
+// A Rule is one parsed SAN rule.
+type Rule struct {
 	text     string
 	kind     pki.SANType
 	segments []string     // of URI, DNS (last label first), e-mail (domain, then local part)
 	prefix   netip.Prefix // of IP
-	tenant   *Tenant
+}
+
+// String returns the rule as it was written.
+func (r Rule) String() string { return r.text }
+
+// Captures returns the names of the rule's captures, without braces.
+func (r Rule) Captures() []string {
+	var names []string
+	for _, s := range r.segments {
+		if isCapture(s) {
+			names = append(names, s[1:len(s)-1])
+		}
+	}
+	return names
 }
 
 // Segments of a pattern with a meaning of their own.
 const (
 	star    = "*"  // exactly one
 	rest    = "**" // one or more, last only
-	capture = "{"  // exactly one, which is the tenant's id
+	capture = "{"  // exactly one, and what it was is told
 )
 
-// parseRule compiles "type:pattern" for a tenant.
-func parseRule(text string, t *Tenant) (rule, error) {
+func isCapture(s string) bool { return strings.HasPrefix(s, capture) }
+
+var captureName = regexp.MustCompile(`^\{[a-z][A-Za-z0-9]{0,30}\}$`)
+
+// Parse reads a rule, "type:pattern".
+func Parse(text string) (Rule, error) {
 	kind, pattern, ok := strings.Cut(text, ":")
-	r := rule{text: text, tenant: t}
+	r := Rule{text: text}
 	if !ok || pattern == "" {
 		return r, fmt.Errorf("SAN rule %q: write a type and a pattern, such as uri:spiffe://example.org/agent/*", text)
 	}
@@ -68,33 +86,26 @@ func parseRule(text string, t *Tenant) (rule, error) {
 	return r, nil
 }
 
-// check looks at the wildcards: whole segments only, "**" last, and exactly one
-// capture where, and only where, the tenant's id is captured.
-func (r *rule) check() error {
+// check looks at the wildcards: whole segments only, and "**" last.
+func (r *Rule) check() error {
 	if len(r.segments) > maxSegments {
 		return fmt.Errorf("more than %d segments", maxSegments)
 	}
-	captures := 0
 	for i, s := range r.segments {
 		switch {
-		case s == star:
+		case s == star, captureName.MatchString(s):
 		case s == rest:
 			if i != len(r.segments)-1 || r.kind == pki.Email {
 				return fmt.Errorf("** stands for the rest, so nothing can follow it")
 			}
-		case captureID.MatchString(s):
-			if s != r.tenant.ID {
-				return fmt.Errorf("%s is captured, but the tenant's id is %q; write * for a segment that does not matter", s, r.tenant.ID)
-			}
-			captures++
 		case strings.ContainsAny(s, "*{}"):
 			return fmt.Errorf("%q: *, ** and {name} stand for whole segments", s)
 		case strings.Contains(s, "%") || s == "." || s == "..":
 			return fmt.Errorf("%q can never match: such names are refused in certificates", s)
 		}
 	}
-	if r.tenant.Captured() && captures != 1 {
-		return fmt.Errorf("the tenant's id is %s, so each of its rules must capture it, once", r.tenant.ID)
+	if len(r.Captures()) > 1 {
+		return fmt.Errorf("at most one segment can be captured")
 	}
 	return nil
 }
@@ -133,7 +144,7 @@ func labels(name string) []string {
 		parts[i], parts[j] = parts[j], parts[i]
 	}
 	for i, p := range parts {
-		if !strings.HasPrefix(p, capture) {
+		if !isCapture(p) {
 			parts[i] = strings.ToLower(p)
 		}
 	}
