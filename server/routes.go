@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,9 +23,7 @@ const (
 	answerDeadline = 30 * time.Second
 )
 
-// handler routes a request. Everything passes the certificate's check first, so
-// that nothing, not even which paths there are, is told to a certificate that
-// is no longer good.
+// handler routes a request.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	route := func(pattern, method string, h http.HandlerFunc) {
@@ -37,21 +36,21 @@ func (s *Server) handler() http.Handler {
 			h(w, r)
 		})
 	}
-	route("/health", http.MethodGet, s.certified(func(w http.ResponseWriter, _ *http.Request) {
+	route("/health", http.MethodGet, func(w http.ResponseWriter, _ *http.Request) {
 		answer.JSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
-	}))
+	})
 	route("/tools", http.MethodGet, s.admitted(s.octopus.List))
 	route("/tool/{name}/call", http.MethodPost, s.admitted(s.octopus.Call))
 	route("/mcp", http.MethodPost, s.admitted(s.mcp.ServeHTTP))
-	route(answer.MetadataPath, http.MethodGet, s.certified(s.metadata))
-	route(answer.MetadataPath+"/mcp", http.MethodGet, s.certified(s.metadata))
-	mux.HandleFunc("/", s.certified(func(w http.ResponseWriter, r *http.Request) {
-		answer.Fail(w, r, answer.NotFound)
-	}))
+	route(answer.MetadataPath, http.MethodGet, s.metadata)
+	route(answer.MetadataPath+"/mcp", http.MethodGet, s.metadata)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })
 	return s.entrance(mux)
 }
 
-// entrance gives every request an id and refuses what no route should see.
+// entrance gives every request an id and refuses what no route should see. The
+// certificate is looked at first, so that nothing, not even which paths and
+// methods there are, is told to one that is no longer good.
 func (s *Server) entrance(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := rand.Text()
@@ -62,9 +61,20 @@ func (s *Server) entrance(mux *http.ServeMux) http.Handler {
 		if r.Body != nil && r.Body != http.NoBody {
 			_ = rc.SetReadDeadline(time.Now().Add(bodyDeadline))
 		}
+		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+			// A Content-Length may have stood beside it, and net/http does not
+			// tell: what follows must not be taken for a request (RFC 9112, 6.1).
+			w.Header().Set("Connection", "close")
+		}
+		start := time.Now()
+		if d := s.gate.CheckCertificate(peerOf(r)); !d.OK() {
+			s.record(r, &d, time.Since(start))
+			answer.Fail(w, r, answer.Refusal(&d, len(r.Header["Authorization"]) > 0))
+			return
+		}
 		switch {
 		case !plainPath(r):
-			s.certified(func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })(w, r)
+			answer.Fail(w, r, answer.NotFound)
 		case !s.ownHost(r) || crossOrigin.Check(r) != nil || !sameOrigin(r):
 			s.log.Info("request refused", "reason", "foreign Host or Origin", "requestId", id, "remote", r.RemoteAddr)
 			answer.Fail(w, r, answer.Forbidden)
@@ -79,8 +89,9 @@ var crossOrigin = http.NewCrossOriginProtection()
 // sameOrigin refuses a foreign Origin whatever the method: the Model Context
 // Protocol wants 403 for it, and no page of another site has business here.
 func sameOrigin(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	return origin == "" || strings.EqualFold(origin, "https://"+r.Host)
+	return !slices.ContainsFunc(r.Header["Origin"], func(origin string) bool {
+		return !strings.EqualFold(origin, "https://"+r.Host)
+	})
 }
 
 // plainPath accepts paths that ServeMux would not redirect.
@@ -105,19 +116,6 @@ func (s *Server) ownHost(r *http.Request) bool {
 		return true
 	}
 	return s.gate.Snapshot().PKI.Certificate.Leaf.VerifyHostname(host) == nil
-}
-
-// certified wraps what needs a certificate that is still good, and no tenant.
-func (s *Server) certified(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		if d := s.gate.CheckCertificate(peerOf(r)); !d.OK() {
-			s.record(r, &d, time.Since(start))
-			answer.Fail(w, r, answer.Refusal(&d, false))
-			return
-		}
-		next(w, r)
-	}
 }
 
 // admitted wraps what needs certificate, token and tenant to agree. A request

@@ -201,13 +201,15 @@ func (s *Server) listen() (main, adminListener net.Listener, err error) {
 func (s *Server) httpServer() *http.Server {
 	l := s.limits
 	return &http.Server{
-		Handler:           s.handler(),
-		ConnContext:       withConnection,
-		ReadHeaderTimeout: l.HandshakeTimeout,
-		IdleTimeout:       l.IdleTimeout,
-		MaxHeaderBytes:    l.MaxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: int(l.MaxStreamsPerConn)},
+		Handler: s.handler(),
+		// Else OPTIONS * is answered past the handler, whoever asks.
+		DisableGeneralOptionsHandler: true,
+		ConnContext:                  withConnection,
+		ReadHeaderTimeout:            l.HandshakeTimeout,
+		IdleTimeout:                  l.IdleTimeout,
+		MaxHeaderBytes:               l.MaxHeaderBytes,
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: int(l.MaxStreamsPerConn)},
 	}
 }
 

@@ -22,44 +22,59 @@ type decoder struct {
 	file     string
 	dir      string // relative paths are meant from here
 	lookup   func(string) (string, bool)
+	override bool             // file is a --set, without lines
 	places   map[string]place // by path, such as tenants[0].sans[1]
+	path     string           // of the value that is being decoded
+	bad      map[string]bool  // paths whose value was refused already
 	problems Problems
 }
 
+// A place is where a value stands; line and col are 0 where it is no file.
 type place struct {
-	file string
-	pos  *token.Position
+	file      string
+	line, col int
 }
 
-func (d *decoder) fail(n ast.Node, format string, args ...any) {
-	p := Problem{File: d.file, Message: fmt.Sprintf(format, args...)}
-	if n != nil && n.GetToken() != nil {
-		p.Line, p.Col = n.GetToken().Position.Line, n.GetToken().Position.Column
+func newDecoder(file, dir string) *decoder {
+	return &decoder{file: file, dir: dir, lookup: environment,
+		places: map[string]place{"": {file, 1, 1}}, bad: make(map[string]bool)}
+}
+
+// at is where a node begins.
+func (d *decoder) at(n ast.Node) place {
+	if d.override || n == nil || n.GetToken() == nil {
+		return place{file: d.file}
 	}
-	d.problems = append(d.problems, p)
+	pos := start(n)
+	return place{d.file, pos.Line, pos.Column}
+}
+
+func (d *decoder) report(at place, format string, args ...any) {
+	d.problems = append(d.problems, Problem{File: at.file, Line: at.line, Col: at.col, Message: fmt.Sprintf(format, args...)})
+}
+
+// fail refuses the value that is being decoded.
+func (d *decoder) fail(n ast.Node, format string, args ...any) {
+	d.bad[d.path] = true
+	d.report(d.at(n), format, args...)
 }
 
 // failAt reports a problem with the value at a path, or with the nearest one
-// around it that stands in the file.
+// around it that stands in the file, unless that was refused already.
 func (d *decoder) failAt(path, format string, args ...any) {
-	p := Problem{File: d.file, Message: fmt.Sprintf(format, args...)}
-	for {
+	for !d.bad[path] {
 		if at, ok := d.places[path]; ok {
-			p.File, p.Line, p.Col = at.file, at.pos.Line, at.pos.Column
-			break
+			d.report(at, format, args...)
+			return
 		}
-		i := max(strings.LastIndexByte(path, '.'), strings.LastIndexByte(path, '['))
-		if i < 0 {
-			break
-		}
-		path = path[:i]
+		path = path[:max(strings.LastIndexByte(path, '.'), strings.LastIndexByte(path, '['), 0)]
 	}
-	d.problems = append(d.problems, p)
 }
 
 func (d *decoder) decode(n ast.Node, v reflect.Value, path string) {
-	if tk := n.GetToken(); tk != nil {
-		d.places[path] = place{d.file, start(n)}
+	d.path = path
+	if _, known := d.places[path]; !known || !isMapping(n) { // an override adds to a mapping
+		d.places[path] = d.at(n)
 	}
 	switch n := n.(type) {
 	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
@@ -111,6 +126,14 @@ func start(n ast.Node) *token.Position {
 	return n.GetToken().Position
 }
 
+func isMapping(n ast.Node) bool {
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return true
+	}
+	return false
+}
+
 func (d *decoder) mapping(n ast.Node, v reflect.Value, path string) {
 	var values []*ast.MappingValueNode
 	switch m := n.(type) {
@@ -126,7 +149,7 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, path string) {
 		name := kv.Key.GetToken().Value
 		field, ok := fieldOf(v, name)
 		if !ok {
-			d.fail(kv.Key, "unknown key %q%s", name, suggestion(v.Type(), name))
+			d.report(d.at(kv.Key), "unknown key %q%s", name, suggestion(v.Type(), name))
 			continue
 		}
 		d.decode(kv.Value, field, join(path, name))

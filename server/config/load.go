@@ -45,14 +45,13 @@ func parse(file string, data []byte, overrides []string) (*Config, error) {
 	if err != nil {
 		return nil, Problems{{File: file, Message: err.Error()}}
 	}
-	d := &decoder{file: file, dir: dir, lookup: environment, places: make(map[string]place)}
+	d := newDecoder(file, dir)
 	c := defaults()
-	d.document(data, c)
+	whole := d.document(data, c)
 	for _, o := range overrides {
-		d.override(o, c)
+		whole = d.set(o, c) && whole
 	}
-	d.file = file
-	if len(d.problems) == 0 {
+	if whole { // else what is missing may stand behind what is not YAML
 		d.check(c)
 	}
 	if len(d.problems) > 0 {
@@ -61,16 +60,20 @@ func parse(file string, data []byte, overrides []string) (*Config, error) {
 	return c, nil
 }
 
-func (d *decoder) document(data []byte, c *Config) {
+// document decodes one YAML document over c. It reports false where that cannot
+// be read as YAML.
+func (d *decoder) document(data []byte, c *Config) bool {
 	tree, err := parser.ParseBytes(data, 0)
 	if err != nil {
-		p := Problem{File: d.file, Message: err.Error()}
+		at, message := place{file: d.file}, plainError(err)
 		if ye, ok := errors.AsType[yaml.Error](err); ok && ye.GetToken() != nil {
-			p.Line, p.Col = ye.GetToken().Position.Line, ye.GetToken().Position.Column
-			p.Message = ye.GetMessage()
+			message = ye.GetMessage()
+			if pos := ye.GetToken().Position; !d.override {
+				at.line, at.col = pos.Line, pos.Column
+			}
 		}
-		d.problems = append(d.problems, p)
-		return
+		d.report(at, "%s", message)
+		return false
 	}
 	bodies := make([]ast.Node, 0, 1)
 	for _, doc := range tree.Docs {
@@ -83,20 +86,26 @@ func (d *decoder) document(data []byte, c *Config) {
 	case 1:
 		d.decode(bodies[0], reflect.ValueOf(c).Elem(), "")
 	default:
-		d.fail(bodies[1], "a second document; one file holds one configuration")
+		d.report(d.at(bodies[1]), "a second document; one file holds one configuration")
+		return false
 	}
+	return true
 }
 
-// override decodes "a.b=value" as if the file said {a: {b: value}} at its end.
-func (d *decoder) override(text string, c *Config) {
+// set decodes "a.b=value" as if the file said so at its end.
+func (d *decoder) set(text string, c *Config) bool {
 	key, value, ok := strings.Cut(text, "=")
-	d.file = "--set " + key
+	d.file, d.override = "--set "+key, true
 	if !ok || key == "" {
-		d.fail(nil, "write key=value")
-		return
+		d.report(d.at(nil), "write key=value")
+		return true
 	}
-	parts := strings.Split(key, ".")
-	d.document([]byte("{"+strings.Join(parts, ": {")+": "+value+strings.Repeat("}", len(parts))), c)
+	indent := "\n"
+	for range strings.Count(key, ".") {
+		indent += " "
+		key = strings.Replace(key, ".", ":"+indent, 1)
+	}
+	return d.document([]byte(key+": "+value), c)
 }
 
 func (d *decoder) check(c *Config) {
@@ -180,29 +189,37 @@ func (d *decoder) checkTenants(c *Config) {
 		return
 	}
 	c.Table = table
-	if _, err := apikey.NewRing(c.Keys); err != nil {
+	_, err = apikey.NewRing(c.Keys)
+	for _, err := range each(err) {
 		d.failAt("tenants", "%s", err)
 	}
 }
 
 // ruleErrors tells each error of a tenant table at its place.
 func (d *decoder) ruleErrors(err error) {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		d.failAt("tenants", "%s", err)
-		return
-	}
-	for _, err := range joined.Unwrap() {
-		rule, ok := errors.AsType[*tenant.RuleError](err)
-		switch {
-		case !ok:
-			d.failAt("tenants", "%s", err)
-		case rule.SAN >= 0:
-			d.failAt(fmt.Sprintf("tenants[%d].sans[%d]", rule.Tenant, rule.SAN), "%s", rule.Err)
-		default:
-			d.failAt(fmt.Sprintf("tenants[%d].id", rule.Tenant), "%s", rule.Err)
+	for _, err := range each(err) {
+		path := "tenants"
+		if rule, ok := errors.AsType[*tenant.RuleError](err); ok {
+			path, err = fmt.Sprintf("tenants[%d].id", rule.Tenant), rule.Err
+			if rule.SAN >= 0 {
+				path = fmt.Sprintf("tenants[%d].sans[%d]", rule.Tenant, rule.SAN)
+			}
+		}
+		for _, err := range each(err) {
+			d.failAt(path, "%s", err)
 		}
 	}
+}
+
+// each returns the errors that were joined, or the one there is.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 func (d *decoder) checkKeys(c *Config, i int) {

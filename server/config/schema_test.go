@@ -64,7 +64,7 @@ func TestSchema(t *testing.T) {
 // The example of docs/configuration.md is read without an unknown key, and all
 // that is wrong with it here is that its files are not there.
 func TestPageExample(t *testing.T) {
-	d := &decoder{file: "page", dir: "/", lookup: environment, places: make(map[string]place)}
+	d := newDecoder("page", "/")
 	c := defaults()
 	d.document([]byte(pageExample(t)), c)
 	if len(d.problems) > 0 {

@@ -18,11 +18,13 @@ type message struct {
 }
 
 // parseMessage accepts one message: no batch, no name twice or in other case,
-// no invalid UTF-8, nothing unknown in the envelope, no params but an object.
+// no invalid UTF-8, nothing unknown in the envelope, no params but an object, and
+// neither request nor response is nothing.
 func parseMessage(body []byte) (*message, error) {
 	var m message
 	err := jsonv2.Unmarshal(body, &m, jsonv2.RejectUnknownMembers(true))
-	if err != nil || m.JSONRPC != "2.0" || (m.Params != nil && m.Params.Kind() != '{') {
+	if err != nil || m.JSONRPC != "2.0" || (m.Params != nil && m.Params.Kind() != '{') ||
+		(m.Method == "" && m.Result == nil && m.Error == nil) {
 		e := answer.BadRequest("Send one JSON-RPC 2.0 message, each name once; batches are not taken.")
 		return nil, &e
 	}

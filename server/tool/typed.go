@@ -3,6 +3,7 @@ package tool
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -25,7 +26,11 @@ func New[In, Out any](name, description string, fn func(ctx context.Context, cal
 	t.Handler = func(ctx context.Context, call *Call) (*Result, error) {
 		var in In
 		if err := jsonv2.Unmarshal(call.Arguments, &in); err != nil {
-			return nil, &InvalidArguments{[]Problem{{Message: "does not fit the tool's type"}}}
+			p := Problem{Message: "does not fit the tool's type"}
+			if at, ok := errors.AsType[*jsonv2.SemanticError](err); ok {
+				p.Pointer = string(at.JSONPointer)
+			}
+			return nil, &InvalidArguments{[]Problem{p}}
 		}
 		out, err := fn(ctx, call.Caller, in)
 		if err != nil {

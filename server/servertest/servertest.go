@@ -1,0 +1,238 @@
+// Package servertest runs a whole gate on loopback for tests: real listeners,
+// real certificates, a state folder of its own. It owns nothing beyond the
+// test: [Start] stops the gate when the test ends and fails it where the gate
+// ended badly or left goroutines behind.
+package servertest
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sangate/sangate/pki/pkitest"
+	"github.com/sangate/sangate/server"
+	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/tool"
+)
+
+// Options of a gate; the zero value is a good one.
+type Options struct {
+	Config func(yaml string) string // edits the configuration before the start
+	Tools  []*tool.Tool             // beside the built-ins
+	Now    func() time.Time         // of the gate
+	Log    io.Writer                // takes the log, as JSON; discarded where nil
+}
+
+// A Gate is a running one, with tenants acme and globex, whose certificates
+// carry spiffe://example.org/tenant/<tenant>/….
+type Gate struct {
+	URL, AdminURL string // https://127.0.0.1:…, http://127.0.0.1:…
+	Addr          string // of URL
+	Dir           string // ca.crt, server.crt, server.key, sangate.yaml, state
+	CA            *pkitest.CA
+	Server        *server.Server
+
+	t    testing.TB
+	keys map[string]string
+}
+
+// Start runs a gate until the test ends.
+func Start(t testing.TB, opts Options) *Gate {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	g := &Gate{t: t, Dir: t.TempDir(), CA: pkitest.NewCA(t, "Test CA"), keys: make(map[string]string)}
+	g.write("ca.crt", g.CA.PEM())
+	g.CA.Issue(t, pkitest.Leaf{DNS: []string{"localhost", "gate.example.org"}, IPs: []string{"127.0.0.1"}}).Write(t, g.Dir, "server")
+	config := g.config()
+	if opts.Config != nil {
+		config = opts.Config(config)
+	}
+	g.write("sangate.yaml", []byte(config))
+	g.run(opts, before)
+	return g
+}
+
+func (g *Gate) config() string {
+	var b strings.Builder
+	b.WriteString("state: state\ntls: {cert: server.crt, key: server.key, clientCA: [ca.crt]}\ntenants:\n")
+	for _, tenant := range []string{"acme", "globex"} {
+		key, id, err := apikey.Mint()
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		digest := apikey.Digest(key)
+		g.keys[tenant] = key
+		fmt.Fprintf(&b, "  - id: %s\n    sans: [\"uri:spiffe://example.org/tenant/%[1]s/*\"]\n    keys: [{id: %s, sha256: %s}]\n",
+			tenant, id, hex.EncodeToString(digest[:]))
+	}
+	return b.String()
+}
+
+func (g *Gate) run(opts Options, before int) {
+	t := g.t
+	t.Helper()
+	main, admin := listen(t), listen(t)
+	logger := slog.New(slog.DiscardHandler)
+	if opts.Log != nil {
+		logger = slog.New(slog.NewJSONHandler(opts.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	s, err := server.New(t.Context(), server.Options{ConfigFile: filepath.Join(g.Dir, "sangate.yaml"), Tools: opts.Tools,
+		Now: opts.Now, Logger: logger, Listener: main, AdminListener: admin, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Server, g.Addr = s, main.Addr().String()
+	g.URL, g.AdminURL = "https://"+g.Addr, "http://"+admin.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		http.DefaultClient.CloseIdleConnections()
+		if !WaitFor(func() bool { return runtime.NumGoroutine() <= before }, 5*time.Second) {
+			stacks := make([]byte, 1<<20)
+			t.Errorf("goroutines left behind:\n%s", stacks[:runtime.Stack(stacks, true)])
+		}
+	})
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func (g *Gate) write(name string, data []byte) {
+	g.t.Helper()
+	if err := os.WriteFile(filepath.Join(g.Dir, name), data, 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// Key returns the API key of tenant acme or globex.
+func (g *Gate) Key(tenant string) string { return g.keys[tenant] }
+
+// Cert issues a good client certificate of a tenant.
+func (g *Gate) Cert(tenant string) *pkitest.Cert {
+	g.t.Helper()
+	return g.CA.Issue(g.t, pkitest.Leaf{URIs: []string{"spiffe://example.org/tenant/" + tenant + "/agent"}})
+}
+
+// TLS is the client's side of a handshake with cert, which may be nil.
+func (g *Gate) TLS(cert *pkitest.Cert) *tls.Config {
+	c := &tls.Config{RootCAs: g.CA.Pool(), ServerName: "localhost"}
+	if cert != nil {
+		// Sent whatever CAs the server asks for: bad ones are to be seen by it.
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert.TLS, nil }
+	}
+	return c
+}
+
+// A ClientOption changes the transport of a client.
+type ClientOption func(*http.Transport)
+
+// HTTP1 keeps the client from HTTP/2.
+func HTTP1(tr *http.Transport) {
+	tr.ForceAttemptHTTP2 = false
+	tr.TLSClientConfig.NextProtos = []string{"http/1.1"}
+}
+
+// Client returns a client with cert, which may be nil; over HTTP/2 unless told
+// otherwise. Its connections are closed when the test ends.
+func (g *Gate) Client(cert *pkitest.Cert, opts ...ClientOption) *http.Client {
+	tr := &http.Transport{TLSClientConfig: g.TLS(cert), ForceAttemptHTTP2: true}
+	for _, opt := range opts {
+		opt(tr)
+	}
+	g.t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: 30 * time.Second}
+}
+
+// Metric scrapes the admin listener and adds up the series of that name whose
+// labels include these ("reason", "ok", …). It fails the test where there is
+// none.
+func (g *Gate) Metric(name string, labels ...string) float64 {
+	g.t.Helper()
+	sum, found := 0.0, false
+	for _, line := range g.scrape() {
+		if value, ok := series(line, name, labels); ok {
+			found = true
+			sum += value
+		}
+	}
+	if !found {
+		g.t.Fatalf("no metric %s with %q", name, labels)
+	}
+	return sum
+}
+
+// Series counts the series of the gate's own metrics.
+func (g *Gate) Series() int {
+	g.t.Helper()
+	n := 0
+	for _, line := range g.scrape() {
+		if strings.HasPrefix(line, "sangate_") {
+			n++
+		}
+	}
+	return n
+}
+
+func (g *Gate) scrape() []string {
+	g.t.Helper()
+	res, err := http.Get(g.AdminURL + "/metrics")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		g.t.Fatalf("GET /metrics: %s, %v", res.Status, err)
+	}
+	return strings.Split(string(text), "\n")
+}
+
+// series reads a line of the text format, where it is of that name and labels.
+func series(line, name string, labels []string) (float64, bool) {
+	rest, ok := strings.CutPrefix(line, name)
+	if !ok || rest == "" || (rest[0] != '{' && rest[0] != ' ') {
+		return 0, false
+	}
+	i := strings.LastIndexByte(rest, ' ')
+	have := "," + strings.Trim(rest[:i], "{}") + ","
+	for i := 0; i < len(labels); i += 2 {
+		if !strings.Contains(have, fmt.Sprintf(",%s=%q,", labels[i], labels[i+1])) {
+			return 0, false
+		}
+	}
+	value, err := strconv.ParseFloat(rest[i+1:], 64)
+	return value, err == nil
+}
+
+// WaitFor polls cond until it holds or the time is up.
+func WaitFor(cond func() bool, limit time.Duration) bool {
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if cond() {
+			return true
+		}
+	}
+	return cond()
+}
