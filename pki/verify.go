@@ -21,6 +21,7 @@ const maxChain = 6
 type TLSOptions struct {
 	MinVersion     uint16           // tls.VersionTLS13 where zero
 	SessionTickets bool             // every check runs on resumption all the same
+	Curves         []tls.CurveID    // key exchanges to take; Go's choice, X25519MLKEM768 first, where empty
 	Now            func() time.Time // time.Now where nil
 }
 
@@ -40,6 +41,7 @@ func (s *Snapshot) ServerConfig(opts TLSOptions) *tls.Config {
 		MinVersion:             opts.MinVersion,
 		NextProtos:             []string{"h2", "http/1.1"},
 		SessionTicketsDisabled: !opts.SessionTickets,
+		CurvePreferences:       opts.Curves,
 		Time:                   opts.Now,
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			return CheckChain(cs.PeerCertificates, cs.VerifiedChains)

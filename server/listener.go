@@ -105,7 +105,7 @@ func (l *listener) handshake(c *connection, conn *tls.Conn) {
 		return
 	}
 	state := conn.ConnectionState()
-	l.metrics.Handshake(versionLabel(state.Version), state.DidResume)
+	l.metrics.Handshake(&state)
 	c.identify(state)
 	l.metrics.Connections.Inc()
 	free := c.closed
@@ -143,13 +143,3 @@ func (l *listener) Close() error {
 }
 
 func (l *listener) Addr() net.Addr { return l.inner.Addr() }
-
-func versionLabel(v uint16) string {
-	switch v {
-	case tls.VersionTLS13:
-		return "1.3"
-	case tls.VersionTLS12:
-		return "1.2"
-	}
-	return "other"
-}

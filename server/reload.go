@@ -65,7 +65,7 @@ func (s *Server) swap(change func(next *auth.Snapshot)) {
 func (s *Server) handshakeConfig(c *config.Config) *tls.Config {
 	version, _ := c.TLS.Version() // was checked when c was loaded
 	return s.source.Snapshot().ServerConfig(pki.TLSOptions{
-		MinVersion: version, SessionTickets: c.TLS.SessionTickets, Now: s.opts.Now})
+		MinVersion: version, SessionTickets: c.TLS.SessionTickets, Curves: c.TLS.CurveIDs(), Now: s.opts.Now})
 }
 
 func (s *Server) reloadCertificates() error {

@@ -4,6 +4,7 @@
 package admin
 
 import (
+	"crypto/tls"
 	"runtime"
 	"time"
 
@@ -20,6 +21,7 @@ type Metrics struct {
 	Registry *prometheus.Registry
 
 	handshakes    *prometheus.CounterVec
+	groups        *prometheus.CounterVec
 	decisions     *prometheus.CounterVec
 	decisionTime  *prometheus.HistogramVec
 	certReloads   *prometheus.CounterVec
@@ -48,6 +50,7 @@ func NewMetrics(version, commit string) *Metrics {
 	m := &Metrics{
 		Registry:   reg,
 		handshakes: counter("sangate_tls_handshakes_total", "TLS handshakes, by result (ok or the reason of the refusal), version and resumption.", "result", "version", "resumed"),
+		groups:     counter("sangate_tls_key_exchanges_total", "TLS handshakes that were done, by key exchange.", "group"),
 		decisions:  counter("sangate_auth_decisions_total", "Decisions on requests, by stage, reason and tenant rule.", "stage", "reason", "tenant"),
 		decisionTime: histogram("sangate_auth_duration_seconds", "Time a decision took, by the factors it checked.",
 			[]float64{1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 1e-2}, "factor"),
@@ -67,6 +70,7 @@ func NewMetrics(version, commit string) *Metrics {
 
 func (m *Metrics) zero() {
 	m.handshakes.WithLabelValues("ok", "1.3", "false")
+	m.groups.WithLabelValues(tls.X25519MLKEM768.String())
 	for _, r := range pki.HandshakeReasons() {
 		m.handshakes.WithLabelValues(string(r), "", "false")
 	}
@@ -80,8 +84,19 @@ func (m *Metrics) zero() {
 }
 
 // Handshake counts one that was done.
-func (m *Metrics) Handshake(version string, resumed bool) {
-	m.handshakes.WithLabelValues("ok", version, boolLabel(resumed)).Inc()
+func (m *Metrics) Handshake(state *tls.ConnectionState) {
+	m.handshakes.WithLabelValues("ok", versionLabel(state.Version), boolLabel(state.DidResume)).Inc()
+	m.groups.WithLabelValues(state.CurveID.String()).Inc()
+}
+
+func versionLabel(v uint16) string {
+	switch v {
+	case tls.VersionTLS13:
+		return "1.3"
+	case tls.VersionTLS12:
+		return "1.2"
+	}
+	return "other"
 }
 
 // HandshakeRefused counts one that was not.

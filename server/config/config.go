@@ -32,12 +32,13 @@ type Config struct {
 
 // TLS is the main listener's.
 type TLS struct {
-	Cert            Path   `yaml:"cert"`
-	Key             Path   `yaml:"key"`
-	KeyPasswordFile Path   `yaml:"keyPasswordFile"`
-	ClientCA        []Path `yaml:"clientCA"`
-	MinVersion      string `yaml:"minVersion"` // "1.2" or "1.3"
-	SessionTickets  bool   `yaml:"sessionTickets"`
+	Cert            Path     `yaml:"cert"`
+	Key             Path     `yaml:"key"`
+	KeyPasswordFile Path     `yaml:"keyPasswordFile"`
+	ClientCA        []Path   `yaml:"clientCA"`
+	MinVersion      string   `yaml:"minVersion"` // "1.2" or "1.3"
+	SessionTickets  bool     `yaml:"sessionTickets"`
+	Curves          []string `yaml:"curves"` // key exchanges to take, in any order
 }
 
 // A Tenant is one entry of tenants.

@@ -19,6 +19,28 @@ func (t *TLS) Version() (uint16, bool) {
 	return 0, false
 }
 
+// curves are the key exchanges that can be asked for, by their names in the TLS
+// registry. The first three resist a quantum computer.
+var curves = map[string]tls.CurveID{
+	"X25519MLKEM768":     tls.X25519MLKEM768,
+	"SecP256r1MLKEM768":  tls.SecP256r1MLKEM768,
+	"SecP384r1MLKEM1024": tls.SecP384r1MLKEM1024,
+	"X25519":             tls.X25519,
+	"P-256":              tls.CurveP256,
+	"P-384":              tls.CurveP384,
+	"P-521":              tls.CurveP521,
+}
+
+// CurveIDs returns the curves as crypto/tls numbers them; nil where the
+// configuration names none.
+func (t *TLS) CurveIDs() []tls.CurveID {
+	var ids []tls.CurveID
+	for _, name := range t.Curves {
+		ids = append(ids, curves[name])
+	}
+	return ids
+}
+
 // Files names what the gate's pki.Source is loaded from.
 func (t *TLS) Files() pki.Files {
 	return pki.Files{

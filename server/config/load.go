@@ -4,10 +4,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -133,6 +135,12 @@ func (d *decoder) check(c *Config) {
 func (d *decoder) checkTLS(t *TLS) {
 	if _, ok := t.Version(); !ok {
 		d.failAt("tls.minVersion", "tls.minVersion %q: use \"1.3\" or \"1.2\"", t.MinVersion)
+	}
+	for i, name := range t.Curves {
+		if _, ok := curves[name]; !ok {
+			known := slices.Sorted(maps.Keys(curves))
+			d.failAt(fmt.Sprintf("tls.curves[%d]", i), "tls.curves %q: use %s", name, strings.Join(known, ", "))
+		}
 	}
 	missing := false
 	for path, value := range map[string]Path{"tls.cert": t.Cert, "tls.key": t.Key} {
