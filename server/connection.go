@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/auth"
@@ -17,6 +18,8 @@ type connection struct {
 	net.Conn
 	snapshot *auth.Snapshot // its handshake's
 	peer     *pki.Peer      // set when the handshake is done
+	retire   time.Time      // when it is old enough to go; set when the handshake is done
+	ended    time.Time      // when its certificate was first seen to be no longer good; under connections.mu
 	closed   func()
 	once     sync.Once
 }
@@ -39,7 +42,10 @@ func withConnection(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, c.(*tls.Conn).NetConn().(*connection))
 }
 
-// peerOf returns who sent the request.
-func peerOf(r *http.Request) *pki.Peer {
-	return r.Context().Value(connectionKey{}).(*connection).peer
+// connectionOf returns the connection a request came on.
+func connectionOf(r *http.Request) *connection {
+	return r.Context().Value(connectionKey{}).(*connection)
 }
+
+// peerOf returns who sent the request.
+func peerOf(r *http.Request) *pki.Peer { return connectionOf(r).peer }

@@ -21,6 +21,7 @@ import (
 type listener struct {
 	inner   net.Listener
 	gate    *auth.Gate
+	conns   *connections
 	metrics *admin.Metrics
 	log     *slog.Logger
 	now     func() time.Time
@@ -38,7 +39,7 @@ func newListener(inner net.Listener, s *Server, l config.Limits) *listener {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &listener{
 		ctx: ctx, cancel: cancel,
-		inner: inner, gate: s.gate, metrics: s.metrics, log: s.log, now: s.opts.Now, timeout: l.HandshakeTimeout,
+		inner: inner, gate: s.gate, conns: s.conns, metrics: s.metrics, log: s.log, now: s.opts.Now, timeout: l.HandshakeTimeout,
 		open:       make(chan struct{}, l.MaxConnections),
 		handshakes: make(chan struct{}, l.MaxHandshakes),
 		ready:      make(chan *tls.Conn),
@@ -107,9 +108,10 @@ func (l *listener) handshake(c *connection, conn *tls.Conn) {
 	state := conn.ConnectionState()
 	l.metrics.Handshake(&state)
 	c.identify(state)
+	l.conns.add(c, l.now())
 	l.metrics.Connections.Inc()
 	free := c.closed
-	c.closed = func() { l.metrics.Connections.Dec(); free() }
+	c.closed = func() { l.conns.remove(c); l.metrics.Connections.Dec(); free() }
 	select {
 	case l.ready <- conn:
 	case <-l.ctx.Done():

@@ -66,6 +66,7 @@ func (s *Server) entrance(mux *http.ServeMux) http.Handler {
 			// tell: what follows must not be taken for a request (RFC 9112, 6.1).
 			w.Header().Set("Connection", "close")
 		}
+		retiring(w, r, s.opts.Now())
 		start := time.Now()
 		if d := s.gate.CheckCertificate(peerOf(r)); !d.OK() {
 			s.record(r, &d, time.Since(start))

@@ -53,6 +53,7 @@ type Server struct {
 	source  *pki.Source
 	gate    *auth.Gate
 	live    *live
+	conns   *connections
 	octopus *octopus.Handler
 	mcp     *mcp.Handler
 
@@ -77,7 +78,8 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: opts, log: opts.Logger, config: c, limits: c.Limits, reload: make(chan struct{}, 1),
-		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive()}
+		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive(),
+		conns: newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace)}
 	if s.source, err = pki.NewSource(func() (*pki.Snapshot, error) { return s.config.TLS.Files().Load() }); err != nil {
 		return nil, err
 	}
@@ -132,15 +134,17 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
+	// What keeps the gate honest goes on until the last request has ended.
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	failed := make(chan error, 3) // room for each, or the last would wait for ever
 	var background, serving sync.WaitGroup
 	defer background.Wait()
 	defer stop()
 
-	s.watch(ctx, &background)
-	background.Go(func() { s.live.sweep(ctx, s.gate) })
+	s.watch(watching, &background)
+	background.Go(func() { s.live.sweep(watching, s.gate) })
+	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now) })
 
 	gateListener := newListener(main, s, s.limits)
 	httpServer, adminServer := s.httpServer(), s.adminServer()

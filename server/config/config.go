@@ -72,6 +72,8 @@ type Limits struct {
 	HandshakeTimeout  time.Duration `yaml:"handshakeTimeout"`
 	MaxHandshakes     int           `yaml:"maxHandshakes"`  // in flight
 	MaxConnections    int           `yaml:"maxConnections"` // open
+	MaxConnectionAge  time.Duration `yaml:"maxConnectionAge"`
+	ConnectionGrace   time.Duration `yaml:"connectionGrace"` // for what is in progress at that age
 	IdleTimeout       time.Duration `yaml:"idleTimeout"`
 	ToolTimeout       time.Duration `yaml:"toolTimeout"`
 	DrainTimeout      time.Duration `yaml:"drainTimeout"`
@@ -96,6 +98,8 @@ func defaults() *Config {
 			HandshakeTimeout:  5 * time.Second,
 			MaxHandshakes:     512,
 			MaxConnections:    20_000,
+			MaxConnectionAge:  time.Hour,
+			ConnectionGrace:   5 * time.Minute,
 			IdleTimeout:       2 * time.Minute,
 			ToolTimeout:       time.Minute,
 			DrainTimeout:      10 * time.Second,

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/sangate/sangate/server/auth"
+)
+
+// endedGrace is how long a connection whose certificate is no longer good stays
+// open for its client to be told so: the next request is answered 401 and ends
+// it. Nothing else can be had on it.
+const endedGrace = 10 * time.Second
+
+// connections holds the open ones, and ends those that are too old or whose
+// certificate is no longer good.
+type connections struct {
+	maxAge, grace time.Duration
+
+	mu   sync.Mutex
+	open map[*connection]struct{}
+}
+
+func newConnections(maxAge, grace time.Duration) *connections {
+	return &connections{maxAge: maxAge, grace: grace, open: make(map[*connection]struct{})}
+}
+
+// add takes a connection in, the handshake done. Its age is cut by up to a
+// tenth, so that those that came together do not go together.
+func (cs *connections) add(c *connection, now time.Time) {
+	c.retire = now.Add(cs.maxAge - time.Duration(rand.Int64N(int64(cs.maxAge/10)+1)))
+	cs.mu.Lock()
+	cs.open[c] = struct{}{}
+	cs.mu.Unlock()
+}
+
+func (cs *connections) remove(c *connection) {
+	cs.mu.Lock()
+	delete(cs.open, c)
+	cs.mu.Unlock()
+}
+
+// retiring has the answer to a request on an old connection be its last:
+// HTTP/1.1 is told to close, HTTP/2 to go away when its streams have ended.
+func retiring(w http.ResponseWriter, r *http.Request, now time.Time) {
+	if connectionOf(r).retire.Before(now) {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+// sweep closes connections whose time is over, each second, until ctx ends.
+func (cs *connections) sweep(ctx context.Context, gate *auth.Gate, now func() time.Time) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, c := range cs.over(gate, now()) {
+			_ = c.Close() // the client may have been quicker
+		}
+	}
+}
+
+func (cs *connections) over(gate *auth.Gate, now time.Time) (over []*connection) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for c := range cs.open {
+		d := gate.CheckCertificate(c.peer)
+		switch {
+		case now.After(c.retire.Add(cs.grace)):
+			over = append(over, c)
+		case d.OK():
+			c.ended = time.Time{}
+		case c.ended.IsZero():
+			c.ended = now
+		case now.Sub(c.ended) > endedGrace:
+			over = append(over, c)
+		}
+	}
+	return over
+}
