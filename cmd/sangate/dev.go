@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,6 +45,10 @@ func welcome(w io.Writer, g dev.Gate) {
 		fmt.Fprintf(w, "The PKI is in %s, signed by the root with SHA-256 %s\n", g.Dir, g.Fingerprint)
 		return
 	}
+	dir := g.Dir
+	if strings.ContainsAny(dir, " '\"$`\\&;()<>|*?[]#~") {
+		dir = "'" + strings.ReplaceAll(dir, "'", `'\''`) + "'"
+	}
 	fmt.Fprintf(w, `
 sangate is up
   gate    %[2]s      (client certificate, API key and tenant must agree)
@@ -63,5 +68,5 @@ See it refuse globex's certificate with acme's key:
   curl --cacert %[1]s/root_ca.crt --cert %[1]s/clients/globex.crt --key %[1]s/clients/globex.key -H "Authorization: Bearer $(cat %[1]s/clients/acme.token)" %[2]s/tools
 
 Its configuration is %[1]s/sangate.yaml. Ctrl-C stops it.
-`, g.Dir, g.URL, g.AdminURL, g.CAURL, g.Fingerprint)
+`, dir, g.URL, g.AdminURL, g.CAURL, g.Fingerprint)
 }

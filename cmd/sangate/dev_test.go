@@ -91,7 +91,7 @@ func TestDevPrintsWhatWorks(t *testing.T) {
 			t.Skip(err)
 		}
 	}
-	dir := filepath.Join(t.TempDir(), "certs-dev")
+	dir := filepath.Join(t.TempDir(), "certs dev")
 	printed, stop := startDev(t, dir)
 	var lines []string
 	for line := range strings.Lines(printed) {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -85,26 +84,17 @@ func runDocumented(t *testing.T, lines []string) {
 
 // A watchedBuffer calls seen once word was written to it.
 type watchedBuffer struct {
-	mu   sync.Mutex
-	buf  bytes.Buffer
+	logBuffer
 	word string
 	seen func()
 }
 
 func (b *watchedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n, err := b.buf.Write(p)
-	if strings.Contains(b.buf.String(), b.word) {
+	n, err := b.logBuffer.Write(p)
+	if strings.Contains(b.String(), b.word) {
 		b.seen()
 	}
 	return n, err
-}
-
-func (b *watchedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // consoleLines returns the lines of a page's console blocks; a line that ends

@@ -57,7 +57,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("CA: %w; choose another address with --ca", err)
 	}
-	ca, err := devca.Open(opts.path("ca"), "https://"+ln.Addr().String(), devca.Options{Default: opts.Lifetime, Logger: opts.Logger})
+	ca, err := devca.Open(opts.path("ca"), "https://"+reachable(opts.CA, ln), devca.Options{Default: opts.Lifetime, Logger: opts.Logger})
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
@@ -137,7 +137,7 @@ func (p *provisioner) serve(ctx context.Context) (err error) {
 			}
 		})
 	}
-	p.opts.Ready(Gate{Dir: p.opts.Dir, URL: "https://" + main.Addr().String(), AdminURL: "http://" + adminListener.Addr().String(),
+	p.opts.Ready(Gate{Dir: p.opts.Dir, URL: "https://" + reachable(p.opts.Listen, main), AdminURL: "http://" + reachable(p.opts.Admin, adminListener),
 		CAURL: p.ca.URL(), Fingerprint: p.ca.Fingerprint()})
 	return p.opts.Serve(ctx, s)
 }
@@ -156,6 +156,18 @@ func (p *provisioner) renewers() ([]*stepca.Renewer, error) {
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// reachable is where a client on this machine finds what listens on address:
+// under the name that was given, which is in the certificate, and at the port
+// that was got; a name for every address is no address to connect to.
+func reachable(address string, ln net.Listener) string {
+	host, _, _ := net.SplitHostPort(address) // was listened on
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 func quote(s string) string { return fmt.Sprintf("%q", s) }

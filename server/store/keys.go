@@ -23,9 +23,12 @@ func (s *Store) AddKey(ctx context.Context, e apikey.Entry, description string) 
 	if e.ID == "" || e.Tenant == "" || e.Digest == ([32]byte{}) {
 		return errors.New("a key needs an id, a tenant and a digest")
 	}
-	_, err := s.db.ExecContext(ctx,
-		`INSERT INTO api_keys (id, tenant, digest, description, created_at, not_before, not_after) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		e.ID, e.Tenant, e.Digest[:], description, time.Now().UnixMicro(), micros(e.NotBefore), micros(e.NotAfter))
+	err := s.reach()
+	if err == nil {
+		_, err = s.db.ExecContext(ctx,
+			`INSERT INTO api_keys (id, tenant, digest, description, created_at, not_before, not_after, revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			e.ID, e.Tenant, e.Digest[:], description, time.Now().UnixMicro(), micros(e.NotBefore), micros(e.NotAfter), micros(e.RevokedAt))
+	}
 	if err != nil {
 		return fmt.Errorf("adding key %s: %w", e.ID, err)
 	}
@@ -34,6 +37,9 @@ func (s *Store) AddKey(ctx context.Context, e apikey.Entry, description string) 
 
 // Keys returns all keys, the oldest first.
 func (s *Store) Keys(ctx context.Context) (records []KeyRecord, err error) {
+	if err := s.reach(); err != nil {
+		return nil, fmt.Errorf("reading keys: %w", err)
+	}
 	rows, err := s.db.QueryContext(ctx,
 		`SELECT id, tenant, digest, description, created_at, not_before, not_after, revoked_at, last_used FROM api_keys ORDER BY created_at, id`)
 	if err != nil {
@@ -57,9 +63,16 @@ func (s *Store) Keys(ctx context.Context) (records []KeyRecord, err error) {
 	return records, rows.Err()
 }
 
-// RevokeKey revokes a key for good. Revoking it again changes nothing.
+// RevokeKey revokes a key for good, as of at, or now where that is zero: stored,
+// it would say that the key is not revoked. Revoking it again changes nothing.
 // It returns [ErrNotFound].
 func (s *Store) RevokeKey(ctx context.Context, id string, at time.Time) error {
+	if at.IsZero() {
+		at = time.Now()
+	}
+	if err := s.reach(); err != nil {
+		return fmt.Errorf("revoking key %s: %w", id, err)
+	}
 	res, err := s.db.ExecContext(ctx, `UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?`, at.UnixMicro(), id)
 	if err != nil {
 		return fmt.Errorf("revoking key %s: %w", id, err)

@@ -1,4 +1,7 @@
 -- +goose Up
+-- Of two processes that do a step at once, the second fails and changes nothing.
+CREATE UNIQUE INDEX goose_db_version_once ON goose_db_version (version_id);
+
 CREATE TABLE api_keys (
     id          TEXT    PRIMARY KEY,
     tenant      TEXT    NOT NULL,
@@ -13,3 +16,4 @@ CREATE TABLE api_keys (
 
 -- +goose Down
 DROP TABLE api_keys;
+DROP INDEX goose_db_version_once;
