@@ -28,7 +28,7 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 	certs := pki.NewWatcher(s.certificatePaths, s.reloadCertificates, options)
 	wg.Go(func() { configs.Run(ctx, configForce) })
 	wg.Go(func() { certs.Run(ctx, certForce) })
-	wg.Go(func() { s.store.Watch(ctx, keyPoll, func() { s.reloadKeys(ctx) }) })
+	wg.Go(func() { s.store.Watch(ctx, keyPoll, func() error { return s.reloadKeys(ctx) }) })
 	wg.Go(func() {
 		for {
 			select {
@@ -142,16 +142,17 @@ func (s *Server) applyConfig() (changed bool, err error) {
 	return true, nil
 }
 
-func (s *Server) reloadKeys(ctx context.Context) {
+func (s *Server) reloadKeys(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ring, err := s.readKeys(ctx, s.config)
 	if err != nil {
 		s.log.Error("keys not reloaded, those in force stay", "err", err)
-		return
+		return err
 	}
 	s.swap(func(next *auth.Snapshot) { next.Keys = ring })
 	s.log.Info("keys reloaded", "generation", s.gate.Snapshot().Generation, "keys", ring.Len())
+	return nil
 }
 
 // readKeys joins the keys of the configuration with those of the store. Callers
