@@ -136,23 +136,22 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	}
 	// What keeps the gate honest goes on until the last request has ended.
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
 	failed := make(chan error, 3) // room for each, or the last would wait for ever
 	var background, serving sync.WaitGroup
 	defer background.Wait()
 	defer stop()
 
-	s.watch(watching, &background)
-	background.Go(func() { s.live.sweep(watching, s.gate) })
-	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now) })
-
 	gateListener := newListener(main, s, s.limits)
 	httpServer, adminServer := s.httpServer(), s.adminServer()
+
+	s.watch(watching, &background) // from here on the configuration may change
+	background.Go(func() { s.live.sweep(watching, s.gate) })
+	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now) })
 	serving.Go(func() { failed <- gateListener.run() })
 	serving.Go(func() { failed <- httpServer.Serve(gateListener) })
 	serving.Go(func() { failed <- adminServer.Serve(adminListener) })
 	s.log.Info("serving", "listen", main.Addr().String(), "admin", adminListener.Addr().String(),
-		"tenants", len(s.config.Tenants), "certificateNotAfter", s.gate.Snapshot().PKI.Certificate.Leaf.NotAfter)
+		"tenants", len(s.gate.Snapshot().Tenants.Tenants()), "certificateNotAfter", s.gate.Snapshot().PKI.Certificate.Leaf.NotAfter)
 
 	select {
 	case <-ctx.Done():

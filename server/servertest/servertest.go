@@ -46,6 +46,8 @@ type Gate struct {
 
 	t    testing.TB
 	keys map[string]string
+	stop context.CancelFunc
+	done chan struct{} // closed when Run has returned
 }
 
 // Start runs a gate until the test ends.
@@ -53,13 +55,13 @@ func Start(t testing.TB, opts Options) *Gate {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	g := &Gate{t: t, Dir: t.TempDir(), CA: pkitest.NewCA(t, "Test CA"), keys: make(map[string]string)}
-	g.write("ca.crt", g.CA.PEM())
+	g.Write("ca.crt", g.CA.PEM())
 	g.CA.Issue(t, pkitest.Leaf{DNS: []string{"localhost", "gate.example.org"}, IPs: []string{"127.0.0.1"}}).Write(t, g.Dir, "server")
 	config := g.config()
 	if opts.Config != nil {
 		config = opts.Config(config)
 	}
-	g.write("sangate.yaml", []byte(config))
+	g.Write("sangate.yaml", []byte(config))
 	g.run(opts, before)
 	return g
 }
@@ -96,11 +98,13 @@ func (g *Gate) run(opts Options, before int) {
 	g.Server, g.Addr = s, main.Addr().String()
 	g.URL, g.AdminURL = "https://"+g.Addr, "http://"+admin.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	g.stop, g.done = cancel, make(chan struct{})
+	go func() {
+		defer close(g.done)
+		err = s.Run(ctx)
+	}()
 	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
+		if <-g.Stop(); err != nil {
 			t.Errorf("Run = %v", err)
 		}
 		http.DefaultClient.CloseIdleConnections()
@@ -120,10 +124,45 @@ func listen(t testing.TB) net.Listener {
 	return l
 }
 
-func (g *Gate) write(name string, data []byte) {
+// Stop tells the gate to drain and end. The channel is closed when Run has
+// returned; the end of the test waits for that in any case.
+func (g *Gate) Stop() <-chan struct{} {
+	g.stop()
+	return g.done
+}
+
+// Write puts a file into Dir, at once where it is there already.
+func (g *Gate) Write(name string, data []byte) {
 	g.t.Helper()
-	if err := os.WriteFile(filepath.Join(g.Dir, name), data, 0o600); err != nil {
+	file := filepath.Join(g.Dir, name)
+	if err := os.WriteFile(file+".new", data, 0o600); err != nil {
 		g.t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// Configure edits the configuration and waits until it is in force.
+func (g *Gate) Configure(edit func(yaml string) string) {
+	g.t.Helper()
+	old, err := os.ReadFile(filepath.Join(g.Dir, "sangate.yaml"))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.Change("config", func() { g.Write("sangate.yaml", []byte(edit(string(old)))) })
+}
+
+// Change runs an edit of files and waits until a reload of that kind, config or
+// certificate, has put them in force.
+func (g *Gate) Change(kind string, edit func()) {
+	g.t.Helper()
+	done := func() float64 { return g.Metric("sangate_"+kind+"_reloads_total", "result", "ok") }
+	before := done()
+	edit()
+	g.Server.Reload()
+	if !WaitFor(func() bool { return done() > before }, 10*time.Second) {
+		g.t.Fatalf("no %s reload came to a good end", kind)
 	}
 }
 
@@ -182,6 +221,20 @@ func (g *Gate) Metric(name string, labels ...string) float64 {
 		g.t.Fatalf("no metric %s with %q", name, labels)
 	}
 	return sum
+}
+
+// By scrapes the series of that name and adds them up by the value of a label.
+func (g *Gate) By(name, label string) map[string]float64 {
+	g.t.Helper()
+	sums := make(map[string]float64)
+	for _, line := range g.scrape() {
+		value, ok := series(line, name, nil)
+		if _, rest, found := strings.Cut(line, label+`="`); ok && found {
+			of, _, _ := strings.Cut(rest, `"`)
+			sums[of] += value
+		}
+	}
+	return sums
 }
 
 // Series counts the series of the gate's own metrics.

@@ -1,0 +1,293 @@
+package server_test
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sangate/sangate/pki/pkitest"
+	"github.com/sangate/sangate/server/servertest"
+	"github.com/sangate/sangate/server/tool"
+)
+
+// sessions is a cache of one session that can be looked at.
+type sessions struct {
+	last atomic.Pointer[tls.ClientSessionState]
+}
+
+func (s *sessions) Get(string) (*tls.ClientSessionState, bool) {
+	state := s.last.Load()
+	return state, state != nil
+}
+
+func (s *sessions) Put(_ string, state *tls.ClientSessionState) { s.last.Store(state) }
+
+// A resumed session proves no more than a new one: what changed since the
+// first handshake is looked at again.
+func TestResumption(t *testing.T) {
+	edit := func(old, new string) func(*servertest.Gate, *atomic.Int64) {
+		return func(g *servertest.Gate, _ *atomic.Int64) {
+			g.Configure(func(yaml string) string { return strings.Replace(yaml, old, new, 1) })
+		}
+	}
+	other := pkitest.NewCA(t, "Other")
+	const on = "tls: {sessionTickets: true, "
+	for _, tc := range []struct {
+		name, tls string
+		change    func(*servertest.Gate, *atomic.Int64)
+		resumed   bool
+		handshake string // its result
+		status    int
+		reason    string
+	}{
+		{"off by default", "tls: {", func(*servertest.Gate, *atomic.Int64) {}, false, "ok", 200, "ok"},
+		{"nothing changed", on, func(*servertest.Gate, *atomic.Int64) {}, true, "ok", 200, "ok"},
+		{"nothing changed, TLS 1.2", on + "minVersion: '1.2', ", func(*servertest.Gate, *atomic.Int64) {}, true, "ok", 200, "ok"},
+		{"CA added", on, func(g *servertest.Gate, _ *atomic.Int64) {
+			g.Change("certificate", func() { g.Write("ca.crt", slices.Concat(g.CA.PEM(), other.PEM())) })
+		}, true, "ok", 200, "ok"},
+		{"CA removed", on, func(g *servertest.Gate, _ *atomic.Int64) {
+			g.Change("certificate", func() { g.Write("ca.crt", other.PEM()) })
+		}, false, "untrusted", 0, ""},
+		{"certificate expired", on, func(_ *servertest.Gate, ahead *atomic.Int64) { ahead.Store(int64(2 * time.Hour)) }, false, "expired", 0, ""},
+		{"tenant disabled", on, edit("  - id: acme\n", "  - id: acme\n    enabled: false\n"), true, "ok", 403, "tenant_disabled"},
+		{"tenant lost its rule", on, edit("tenant/acme/*", "tenant/acme/other"), true, "ok", 403, "san_unmapped"},
+		{"name is another tenant's", on, func(g *servertest.Gate, _ *atomic.Int64) {
+			g.Configure(func(yaml string) string {
+				return strings.NewReplacer("tenant/acme/", "tenant/initech/", "tenant/globex/", "tenant/acme/").Replace(yaml)
+			})
+		}, true, "ok", 403, "tenant_mismatch"},
+		{"tickets off", on, edit("sessionTickets: true", "sessionTickets: false"), false, "ok", 200, "ok"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var ahead atomic.Int64
+			g := servertest.Start(t, servertest.Options{
+				Now:    func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+				Config: func(yaml string) string { return strings.Replace(yaml, "tls: {", tc.tls, 1) }})
+			cache := new(sessions)
+			client := g.Client(g.Cert("acme"), servertest.HTTP1, func(tr *http.Transport) {
+				tr.DisableKeepAlives = true
+				tr.TLSClientConfig.ClientSessionCache = cache
+				if strings.HasSuffix(tc.name, "1.2") {
+					tr.TLSClientConfig.MaxVersion = tls.VersionTLS12
+				}
+			})
+			token := "Authorization: Bearer " + g.Key("acme")
+			if res := ask(t, client, http.MethodGet, g.URL+"/tools", "", token); res.StatusCode != 200 || res.TLS.DidResume {
+				t.Fatalf("first: %s, resumed %t", res.Status, res.TLS.DidResume)
+			}
+			if state := cache.last.Load(); state != nil {
+				if _, session, err := state.ResumptionState(); err != nil || session.EarlyData {
+					t.Errorf("early data is offered, or %v", err)
+				}
+			}
+			tc.change(g, &ahead)
+			shaken, resumed, decided := g.By(handshakes, "result"), g.By(handshakes, "resumed"), g.By(decisions, "reason")
+			res, err := try(t, client, http.MethodGet, g.URL+"/tools", "", token)
+			switch {
+			case tc.status == 0 && err == nil:
+				t.Errorf("second: %s", res.Status)
+			case tc.status != 0 && (err != nil || res.StatusCode != tc.status || res.TLS.DidResume != tc.resumed):
+				t.Errorf("second: %+v, %v; want %d, resumed %t", res, err, tc.status, tc.resumed)
+			}
+			wantChange(t, g, handshakes, "result", shaken, map[string]float64{tc.handshake: 1})
+			wantChange(t, g, handshakes, "resumed", resumed, map[string]float64{map[bool]string{false: "false", true: "true"}[tc.resumed]: 1})
+			want := map[string]float64{}
+			if tc.reason != "" {
+				want[tc.reason] = 1
+			}
+			wantChange(t, g, decisions, "reason", decided, want)
+		})
+	}
+}
+
+// TLS 1.2 is refused by default (TestBrokenHandshakes) and counted apart where
+// it is let in.
+func TestTLS12(t *testing.T) {
+	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string { return strings.Replace(yaml, "tls: {", "tls: {minVersion: '1.2', ", 1) }})
+	for version, name := range map[uint16]string{tls.VersionTLS12: "1.2", tls.VersionTLS13: "1.3"} {
+		before := g.By(handshakes, "version")
+		client := g.Client(g.Cert("acme"), func(tr *http.Transport) { tr.TLSClientConfig.MaxVersion = version })
+		if res := ask(t, client, http.MethodGet, g.URL+"/health", ""); res.StatusCode != 200 || res.TLS.Version != version {
+			t.Errorf("%s: %s over %x", name, res.Status, res.TLS.Version)
+		}
+		wantChange(t, g, handshakes, "version", before, map[string]float64{name: 1})
+	}
+	before := g.By(handshakes, "result")
+	if _, err := try(t, g.Client(g.Cert("acme"), func(tr *http.Transport) {
+		tr.TLSClientConfig.MinVersion, tr.TLSClientConfig.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	}), http.MethodGet, g.URL+"/health", ""); err == nil {
+		t.Error("TLS 1.1 was let in")
+	}
+	wantChange(t, g, handshakes, "result", before, map[string]float64{"protocol": 1})
+}
+
+// A connection that was made for another name, or none, is decided on alike:
+// by certificate, token and header alone.
+func TestServerNameDecidesNothing(t *testing.T) {
+	g := servertest.Start(t, servertest.Options{})
+	for _, name := range []string{"localhost", "gate.example.org", "globex.example.org", "", "127.0.0.1"} {
+		for _, host := range []string{"localhost", "gate.example.org"} {
+			client := g.Client(g.Cert("acme"), func(tr *http.Transport) {
+				tr.TLSClientConfig.ServerName, tr.TLSClientConfig.InsecureSkipVerify = name, true
+			})
+			for key, status := range map[string]int{"acme": 200, "globex": 403} {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+"/tool/whoami/call", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Host = host
+				req.Header.Set("Authorization", "Bearer "+g.Key(key))
+				res, err := client.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, _ := io.ReadAll(res.Body)
+				_ = res.Body.Close()
+				if res.ProtoMajor != 2 || res.StatusCode != status || status == 200 && !strings.Contains(string(body), `"tenant":"acme"`) {
+					t.Errorf("SNI %q, Host %s, key of %s: %s %s", name, host, key, res.Status, body)
+				}
+			}
+		}
+	}
+}
+
+// Handshakes that stall end by their timeout, and others are served meanwhile.
+func TestStalledHandshakes(t *testing.T) {
+	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string { return yaml + "limits: {handshakeTimeout: 2s, maxHandshakes: 210}\n" }})
+	before := g.By(handshakes, "result")
+	const stalled = 200
+	for i := range stalled {
+		conn, err := net.Dial("tcp", g.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if i%2 == 0 {
+			if _, err := io.WriteString(conn, "\x16\x03\x01\x02\x00\x01\x00"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 20 {
+		client := g.Client(g.Cert("acme"))
+		if res := ask(t, client, http.MethodGet, g.URL+"/tools", "", "Authorization: Bearer "+g.Key("acme")); res.StatusCode != 200 {
+			t.Fatal(res.Status)
+		}
+	}
+	servertest.WaitFor(func() bool { return g.By(handshakes, "result")["timeout"] == stalled }, 15*time.Second)
+	wantChange(t, g, handshakes, "result", before, map[string]float64{"timeout": stalled, "ok": 20})
+}
+
+// A thousand connections that say nothing cost others nothing; one more than
+// maxConnections waits until another ends.
+func TestIdleConnections(t *testing.T) {
+	const idle = 1000
+	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string { return yaml + "limits: {maxConnections: 1002}\n" }})
+	cert, token := g.Cert("acme"), "Authorization: Bearer "+g.Key("acme")
+	var wires []*wire
+	for range idle {
+		wires = append(wires, dialWire(t, g, cert))
+	}
+	client := g.Client(cert)
+	if res := ask(t, client, http.MethodGet, g.URL+"/tools", "", token); res.StatusCode != 200 {
+		t.Fatal(res.Status)
+	}
+	if !servertest.WaitFor(func() bool { return g.Metric("sangate_connections_open") == idle+1 }, 5*time.Second) {
+		t.Errorf("%v connections open, want %d", g.Metric("sangate_connections_open"), idle+1)
+	}
+	wires = append(wires, dialWire(t, g, cert))
+	late := start(t, g.Client(cert), g.URL+"/tool/whoami/call", "{}", token)
+	if res := ask(t, client, http.MethodGet, g.URL+"/tools", "", token); res.StatusCode != 200 {
+		t.Fatal(res.Status)
+	}
+	select {
+	case o := <-late:
+		t.Fatalf("one connection too many: %+v", o)
+	default:
+	}
+	_ = wires[0].Close()
+	if o := <-late; o.err != nil || o.res.StatusCode != 200 {
+		t.Errorf("the one that waited: %+v", o)
+	}
+	for _, w := range wires {
+		_ = w.Close()
+	}
+}
+
+// A gate that is told to end takes no new connection, lets calls that run come
+// to their end, and cuts off those that do not.
+func TestDrain(t *testing.T) {
+	for _, tc := range []struct {
+		name, limits string
+		released     bool
+	}{
+		{"in time", "drainTimeout: 20s", true},
+		{"cut off", "drainTimeout: 300ms", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			wait, began, release := waiting(t)
+			var running atomic.Int64
+			handler := wait.Handler
+			wait.Handler = func(ctx context.Context, call *tool.Call) (*tool.Result, error) {
+				running.Add(1)
+				defer running.Add(-1)
+				res, err := handler(ctx, call)
+				if err != nil {
+					time.Sleep(100 * time.Millisecond) // it has to tidy up
+				}
+				return res, err
+			}
+			g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}, Config: func(yaml string) string { return yaml + "limits: {" + tc.limits + "}\n" }})
+			token := "Authorization: Bearer " + g.Key("acme")
+			var ends []<-chan outcome
+			for _, opts := range [][]servertest.ClientOption{{servertest.HTTP1}, nil} {
+				ends = append(ends, start(t, g.Client(g.Cert("acme"), opts...), g.URL+"/tool/wait/call", "{}", token))
+			}
+			<-began
+			<-began
+			idle := dialWire(t, g, g.Cert("acme"))
+			idle.send(request("GET /health"))
+			if res := idle.answer(t); res == nil || res.StatusCode != 200 {
+				t.Fatalf("GET /health = %v", res)
+			}
+			stopped := g.Stop()
+			if !servertest.WaitFor(func() bool {
+				conn, err := net.Dial("tcp", g.Addr)
+				if err == nil {
+					_ = conn.Close()
+				}
+				return err != nil
+			}, 5*time.Second) {
+				t.Error("a draining gate takes new connections")
+			}
+			if tc.released {
+				select {
+				case <-stopped:
+					t.Error("the gate did not wait for its calls")
+				default:
+				}
+				close(release)
+			}
+			for _, end := range ends {
+				if o := <-end; (o.err == nil && o.res.StatusCode == 200) != tc.released {
+					t.Errorf("the call ended with %+v", o)
+				}
+			}
+			<-stopped
+			if n := running.Load(); n != 0 {
+				t.Errorf("Run returned while %d calls were running", n)
+			}
+			if idle.answer(t) != nil {
+				t.Error("an idle connection was left open")
+			}
+		})
+	}
+}
