@@ -68,6 +68,13 @@ func (s *Server) handshakeConfig(c *config.Config) *tls.Config {
 		MinVersion: version, SessionTickets: c.TLS.SessionTickets, Curves: c.TLS.CurveIDs(), Now: s.opts.Now})
 }
 
+// warn logs what will trouble somebody soon. Callers hold mu, or are New.
+func (s *Server) warn() {
+	for _, w := range s.config.TLS.Files().Warnings(s.source.Snapshot(), s.opts.Now()) {
+		s.log.Warn(w)
+	}
+}
+
 func (s *Server) reloadCertificates() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,6 +93,7 @@ func (s *Server) reloadCertificates() error {
 		leaf := s.source.Snapshot().Certificate.Leaf
 		s.log.Info("certificates reloaded", "generation", s.gate.Snapshot().Generation,
 			"serial", leaf.SerialNumber.Text(16), "notAfter", leaf.NotAfter, "clientCAs", len(s.source.Snapshot().Bundle.Certificates()))
+		s.warn()
 	}
 	return nil
 }

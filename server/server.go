@@ -83,6 +83,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if s.source, err = pki.NewSource(func() (*pki.Snapshot, error) { return s.config.TLS.Files().Load() }); err != nil {
 		return nil, err
 	}
+	s.warn()
 	if s.store, err = store.Open(ctx, string(c.State), store.Options{Logger: s.log}); err != nil {
 		return nil, fmt.Errorf("state store: %w", err)
 	}
@@ -160,6 +161,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	}
 	err = errors.Join(ignoreClosed(err), s.drain(httpServer, adminServer))
 	serving.Wait()
+	s.live.wait() // http.Server.Close does not: a call that was cut off may be tidying up
 	return err
 }
 

@@ -163,12 +163,12 @@ type session struct {
 
 // call runs f against the proved authority, with a deadline over all of it.
 func (c *Client) call(ctx context.Context, pair *Pair, op string, f func(session) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	anchors, err := c.Anchors(ctx)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
 	tr := newTransport(pool(anchors), pair)
 	client, err := c.dial(tr)
 	if err != nil {

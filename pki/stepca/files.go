@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"go.step.sm/crypto/pemutil"
 
@@ -65,7 +66,11 @@ func readPair(certFile string, key crypto.Signer) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	chain, err := pemutil.ParseCertificateBundle(data)
+	return parsePair(data, key)
+}
+
+func parsePair(certPEM []byte, key crypto.Signer) (*Pair, error) {
+	chain, err := pemutil.ParseCertificateBundle(certPEM)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +82,10 @@ func readKey(keyFile string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseKey(data)
+}
+
+func parseKey(data []byte) (crypto.Signer, error) {
 	// Without a password option pemutil would ask at the terminal.
 	key, err := pemutil.ParseKey(data, pemutil.WithPassword(nil))
 	if err != nil {
@@ -89,19 +98,26 @@ func readKey(keyFile string) (crypto.Signer, error) {
 	return signer, nil
 }
 
+// readFile reads a regular file of bounded size. It opens first and looks at
+// what it opened, so that no one swaps the file in between; without O_NONBLOCK
+// a pipe without a writer would hold it up for ever.
 func readFile(name string) ([]byte, error) {
-	info, err := os.Stat(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readOpen(f)
+}
+
+func readOpen(f *os.File) ([]byte, error) {
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("not a regular file")
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {
 		err = fmt.Errorf("larger than %d bytes", maxFile)

@@ -20,6 +20,8 @@ const (
 	ECP384
 	Ed25519
 	RSA3072
+	RSA2048
+	RSA4096
 )
 
 var keyKinds = [...]struct {
@@ -30,6 +32,8 @@ var keyKinds = [...]struct {
 	ECP384:  {"ec-p384", "EC", "P-384", 0},
 	Ed25519: {"ed25519", "OKP", "Ed25519", 0},
 	RSA3072: {"rsa-3072", "RSA", "", 3072},
+	RSA2048: {"rsa-2048", "RSA", "", 2048},
+	RSA4096: {"rsa-4096", "RSA", "", 4096},
 }
 
 // String returns the name of the kind as [ParseKeyKind] takes it.
@@ -40,14 +44,17 @@ func (k KeyKind) String() string {
 	return keyKinds[k].name
 }
 
-// ParseKeyKind reads ec-p256, ec-p384, ed25519 or rsa-3072.
+// keyKindNames is what [ParseKeyKind] takes, for messages.
+const keyKindNames = "ec-p256, ec-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096"
+
+// ParseKeyKind reads ec-p256, ec-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096.
 func ParseKeyKind(s string) (KeyKind, error) {
 	for k, kind := range keyKinds {
 		if s == kind.name {
 			return KeyKind(k), nil
 		}
 	}
-	return 0, fmt.Errorf("unknown key kind %q; use ec-p256, ec-p384, ed25519 or rsa-3072", s)
+	return 0, fmt.Errorf("unknown key kind %q; use %s", s, keyKindNames)
 }
 
 func (k KeyKind) generate() (crypto.Signer, error) {
@@ -58,19 +65,23 @@ func (k KeyKind) generate() (crypto.Signer, error) {
 	return keyutil.GenerateSigner(kind.kty, kind.crv, kind.size)
 }
 
-// kindOf returns the kind to rekey with: the one the old key was of, or the
-// nearest that is not weaker.
-func kindOf(pub crypto.PublicKey) KeyKind {
+// another makes a key of the same algorithm and size as pub: a rekey must not
+// quietly end in a weaker one. Sizes that are not made here are refused.
+func another(pub crypto.PublicKey) (crypto.Signer, error) {
 	switch pub := pub.(type) {
 	case *ecdsa.PublicKey:
-		if pub.Curve == elliptic.P256() {
-			return ECP256
+		switch pub.Curve {
+		case elliptic.P256(), elliptic.P384(), elliptic.P521():
+			return keyutil.GenerateSigner("EC", pub.Params().Name, 0)
 		}
-		return ECP384
+		return nil, fmt.Errorf("no new key on the curve %s; enrol again with another kind", pub.Params().Name)
 	case ed25519.PublicKey:
-		return Ed25519
+		return Ed25519.generate()
 	case *rsa.PublicKey:
-		return RSA3072
+		if bits := pub.N.BitLen(); bits == 2048 || bits == 3072 || bits == 4096 {
+			return keyutil.GenerateSigner("RSA", "", bits)
+		}
+		return nil, fmt.Errorf("no new RSA key of %d bits; enrol again with another kind", pub.N.BitLen())
 	}
-	return ECP256
+	return nil, fmt.Errorf("no new key like a %T; enrol again with another kind", pub)
 }

@@ -3,6 +3,9 @@ package stepca
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -70,8 +73,25 @@ func (p *Pair) CertPEM() []byte {
 	return b.Bytes()
 }
 
-// KeyPEM returns the private key as unencrypted PKCS #8 (RFC 5208).
+// ErrHeldKey reports a key that is in a KMS and cannot be written to a file.
+var ErrHeldKey = errors.New("the private key is held by a key management system and cannot be exported")
+
+// Exportable tells whether the key is in this process's memory, as opposed to
+// one that only signs (an HSM's, or of [OpenKey]).
+func (p *Pair) Exportable() bool {
+	switch p.key.(type) {
+	case *ecdsa.PrivateKey, *rsa.PrivateKey, ed25519.PrivateKey:
+		return true
+	}
+	return false
+}
+
+// KeyPEM returns the private key as unencrypted PKCS #8 (RFC 5208), or
+// [ErrHeldKey].
 func (p *Pair) KeyPEM() ([]byte, error) {
+	if !p.Exportable() {
+		return nil, fmt.Errorf("stepca: %w", ErrHeldKey)
+	}
 	block, err := pemutil.Serialize(p.key, pemutil.WithPKCS8(true))
 	if err != nil {
 		return nil, fmt.Errorf("stepca: private key: %w", err)

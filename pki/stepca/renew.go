@@ -30,16 +30,22 @@ func (c *Client) Renew(ctx context.Context, old *Pair) (*Pair, error) {
 	})
 }
 
-// Rekey gets a new certificate for a new key of the same kind, and the same
-// names. It returns [ErrExpired] for a certificate that can only be renewed.
+// Rekey gets a new certificate for a new key of the same algorithm and size,
+// and the same names. It returns [ErrExpired] for a certificate that can only
+// be renewed.
 func (c *Client) Rekey(ctx context.Context, old *Pair) (*Pair, error) {
+	key, err := another(old.Leaf().PublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("stepca: rekey: key: %w", err)
+	}
+	return c.RekeyTo(ctx, old, key)
+}
+
+// RekeyTo is [Client.Rekey] to a given key.
+func (c *Client) RekeyTo(ctx context.Context, old *Pair, key crypto.Signer) (*Pair, error) {
 	leaf := old.Leaf()
 	if c.now().After(leaf.NotAfter) {
 		return nil, fmt.Errorf("stepca: rekey: %w", ErrExpired)
-	}
-	key, err := kindOf(leaf.PublicKey).generate()
-	if err != nil {
-		return nil, fmt.Errorf("stepca: rekey: key: %w", err)
 	}
 	// The authority takes the key from the request, the names from the old
 	// certificate.

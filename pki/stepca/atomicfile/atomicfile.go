@@ -33,15 +33,19 @@ func Write(name string, data []byte, perm fs.FileMode) error {
 // content is on disk (fsync) before the first name changes. One writer at a
 // time; folders must exist.
 func Replace(files ...File) error {
-	for _, f := range files {
+	for i, f := range files {
 		if err := stage(f); err != nil {
+			unstage(files[:i])
 			return err
 		}
 	}
 	var errs []error
 	dirs := map[string]bool{}
-	for _, f := range files {
+	for i, f := range files {
 		if err := os.Rename(Staged(f.Name), f.Name); err != nil {
+			if i == 0 {
+				unstage(files) // nothing was swapped, so nothing is to be completed
+			}
 			return err
 		}
 		dirs[filepath.Dir(f.Name)] = true
@@ -50,6 +54,14 @@ func Replace(files ...File) error {
 		errs = append(errs, syncDir(dir))
 	}
 	return errors.Join(errs...)
+}
+
+// unstage removes what waits for a swap that will not come: a private key must
+// not lie about.
+func unstage(files []File) {
+	for _, f := range files {
+		os.Remove(Staged(f.Name))
+	}
 }
 
 // stage writes f under a name no one knows, so that what lies at Staged is
@@ -84,14 +96,19 @@ func stage(f File) (err error) {
 	return syncDir(dir)
 }
 
-// syncDir makes a rename last. Some filesystems cannot, which is no error.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrInvalid) {
+	return Sync(d)
+}
+
+// Sync makes a rename in an open folder last. Some filesystems cannot, which is
+// no error.
+func Sync(dir *os.File) error {
+	if err := dir.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrInvalid) {
 		return err
 	}
 	return nil
