@@ -17,6 +17,7 @@ const sweepEvery = 250 * time.Millisecond
 type live struct {
 	mu       sync.Mutex
 	requests map[*liveRequest]struct{}
+	none     *sync.Cond // of mu: no request is left
 	changed  chan struct{}
 }
 
@@ -27,7 +28,9 @@ type liveRequest struct {
 }
 
 func newLive() *live {
-	return &live{requests: make(map[*liveRequest]struct{}), changed: make(chan struct{}, 1)}
+	l := &live{requests: make(map[*liveRequest]struct{}), changed: make(chan struct{}, 1)}
+	l.none = sync.NewCond(&l.mu)
+	return l
 }
 
 func (l *live) add(r auth.Request, cut func(auth.Decision)) *liveRequest {
@@ -41,7 +44,19 @@ func (l *live) add(r auth.Request, cut func(auth.Decision)) *liveRequest {
 func (l *live) remove(entry *liveRequest) {
 	l.mu.Lock()
 	delete(l.requests, entry)
+	if len(l.requests) == 0 {
+		l.none.Broadcast()
+	}
 	l.mu.Unlock()
+}
+
+// wait returns when no request is in progress.
+func (l *live) wait() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.requests) > 0 {
+		l.none.Wait()
+	}
 }
 
 // wake makes the next sweep come at once.

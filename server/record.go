@@ -57,14 +57,9 @@ func (s *Server) record(r *http.Request, d *auth.Decision, took time.Duration) {
 		slog.String("remote", r.RemoteAddr), slog.String("requestId", answer.RequestID(r.Context())))
 }
 
-// errCut is the cause of a request that was ended because it would no longer be
-// admitted.
-type errCut struct{ reason auth.Reason }
-
-func (e *errCut) Error() string { return "no longer admitted: " + string(e.reason) }
-
 // run calls a tool: bounded in time, ended when the request may go on no
-// longer, counted and, where it failed, logged.
+// longer, counted and, where it failed, logged. Its error is the tool's, or an
+// *answer.Error.
 func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error) {
 	state := ctx.Value(requestKey{}).(*requestState)
 	d := auth.DecisionFrom(ctx)
@@ -78,9 +73,8 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 	took := time.Since(start)
 	outcome := outcomeOf(res, err)
 	s.metrics.ToolCall(t.Name, admin.TenantLabel(d), outcome, took)
-	if cut, ok := errors.AsType[*errCut](context.Cause(state.ctx)); ok {
-		e := answer.Refusal(&auth.Decision{Reason: cut.reason}, true)
-		return nil, &e
+	if refused, ok := errors.AsType[*answer.Error](context.Cause(state.ctx)); ok {
+		return nil, refused // no longer admitted, whatever the tool made of it
 	}
 	if outcome == "internal" {
 		s.log.Error("tool failed", "tool", t.Name, "tenant", d.Principal.TenantID,

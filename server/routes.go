@@ -137,7 +137,8 @@ func (s *Server) admitted(next http.HandlerFunc) http.HandlerFunc {
 		defer cancel(nil)
 		entry := s.live.add(request, func(d auth.Decision) {
 			s.record(r, &d, 0)
-			cancel(&errCut{d.Reason})
+			e := answer.Refusal(&d, len(request.Authorization) > 0)
+			cancel(&e) // what the dialects answer with, if they have not begun
 		})
 		defer s.live.remove(entry)
 		s.metrics.Streams.Inc()

@@ -89,6 +89,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.ContentLength = int64(len(body))
 	jw := &jsonWriter{ResponseWriter: w, request: r}
 	h.sdk.ServeHTTP(jw, r)
+	jw.WriteHeader(http.StatusOK) // where the SDK gave up without an answer
 }
 
 // server returns the SDK server of the tenant's view. The SDK asks twice for

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"time"
@@ -9,7 +10,8 @@ import (
 )
 
 // A jsonWriter turns the SDK's errors in plain text into the one error body of
-// the gate. Everything else passes.
+// the gate, and what it makes of a request that was cut off into the answer that
+// says why. Everything else passes.
 type jsonWriter struct {
 	http.ResponseWriter
 	request *http.Request
@@ -26,6 +28,11 @@ func (w *jsonWriter) WriteHeader(status int) {
 		return
 	}
 	w.began = status >= http.StatusOK
+	if cut := context.Cause(w.request.Context()); cut != nil {
+		w.began, w.replace = true, true
+		answer.FailWith(w.ResponseWriter, w.request, cut)
+		return
+	}
 	h := w.Header()
 	if h.Get("Cache-Control") == "" {
 		h.Set("Cache-Control", "no-store")

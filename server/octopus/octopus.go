@@ -115,8 +115,11 @@ func toolError(message string) answer.Error {
 	return answer.Error{Status: http.StatusUnprocessableEntity, Code: "tool_error", Message: message}
 }
 
-// Failure is what the peer is told of an error of a tool.
+// Failure is what the peer is told of an error of Run.
 func Failure(err error) error {
+	if refused, ok := errors.AsType[*answer.Error](err); ok {
+		return refused
+	}
 	if invalid, ok := errors.AsType[*tool.InvalidArguments](err); ok {
 		return &answer.Error{Status: http.StatusBadRequest, Code: "invalid_arguments",
 			Message: "The arguments do not fit the tool's input schema.", Details: invalid.Problems}
