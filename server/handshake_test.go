@@ -186,11 +186,12 @@ func TestStalledHandshakes(t *testing.T) {
 	wantChange(t, g, handshakes, "result", before, map[string]float64{"timeout": stalled, "ok": 20})
 }
 
-// A thousand connections that say nothing cost others nothing; one more than
+// A thousand connections that say nothing cost others nothing (they have until
+// handshakeTimeout to send a request); one more than
 // maxConnections waits until another ends.
 func TestIdleConnections(t *testing.T) {
 	const idle = 1000
-	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string { return yaml + "limits: {maxConnections: 1002}\n" }})
+	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string { return yaml + "limits: {maxConnections: 1002, handshakeTimeout: 2m}\n" }})
 	cert, token := g.Cert("acme"), "Authorization: Bearer "+g.Key("acme")
 	var wires []*wire
 	for range idle {
