@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/base64"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -198,6 +199,17 @@ func TestDeniedIsUnknown(t *testing.T) {
 	}
 }
 
+// forge makes a key of that id with another secret, whose checksum is right.
+func forge(key, secret string) string {
+	const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	body := key[:16] + secret
+	sum := []byte("000000")
+	for i, n := 5, crc32.ChecksumIEEE([]byte(body)); i >= 0; i, n = i-1, n/62 {
+		sum[i] = base62[n%62]
+	}
+	return body + string(sum)
+}
+
 // An id that is not there and a secret that is not right are one answer.
 func TestUnknownKeys(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{})
@@ -211,14 +223,18 @@ func TestUnknownKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := g.Key("acme")
+	forged := forge(key, other[16:59])
+	if id, ok := apikey.Parse(forged); !ok || id != key[4:15] {
+		t.Fatalf("the forged key is not one of acme's id: %q", id)
+	}
 	before := g.By(decisions, "reason")
 	list := func(key string) *http.Response {
 		return ask(t, client, http.MethodGet, g.URL+"/tools", "", "Authorization: Bearer "+key)
 	}
-	for _, wrong := range []string{key[:16] + other[16:], key[:len(key)-1], key[:40] + other[40:], strings.ToLower(key)} {
+	for _, wrong := range []string{forged, key[:16] + other[16:], key[:len(key)-1], key[:40] + other[40:], strings.ToLower(key)} {
 		wantSame(t, list(wrong), list(unknown), wrong, unknown)
 	}
-	wantChange(t, g, decisions, "reason", before, map[string]float64{"token_unknown": 8})
+	wantChange(t, g, decisions, "reason", before, map[string]float64{"token_unknown": 10})
 }
 
 // No number of names that peers choose makes a metric series.
