@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -15,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/smallstep/certificates/api"
 	"github.com/smallstep/certificates/ca"
 	"go.step.sm/crypto/pemutil"
 )
@@ -39,7 +37,8 @@ type Options struct {
 // used by several goroutines.
 type Client struct {
 	url         *url.URL
-	fingerprint []byte // of the root to fetch
+	fingerprint []byte              // of the root to fetch
+	given       []*x509.Certificate // where no fingerprint was
 	timeout     time.Duration
 	now         func() time.Time
 
@@ -95,53 +94,13 @@ func (c *Client) trust(opts Options) error {
 		}
 		return nil
 	}
+	c.given = roots
 	c.roots.Store(&roots)
 	return nil
 }
 
 // URL returns the authority's URL, https://host:port.
 func (c *Client) URL() string { return c.url.String() }
-
-// Anchors returns the roots this client trusts, after fetching and checking
-// them where only a fingerprint was given. It returns [ErrFingerprint].
-func (c *Client) Anchors(ctx context.Context) ([]*x509.Certificate, error) {
-	if roots := c.roots.Load(); roots != nil {
-		return *roots, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	// The connection proves nothing yet; the digest of what it carries does.
-	tr := newTransport(nil, nil)
-	tr.TLSClientConfig.InsecureSkipVerify = true
-	client, err := c.dial(tr)
-	if err != nil {
-		return nil, err
-	}
-	found, err := certificates(client.RootsWithContext(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("stepca: root certificate of %s: %w", c.url, err)
-	}
-	for _, root := range found {
-		sum := sha256.Sum256(root.Raw)
-		if subtle.ConstantTimeCompare(sum[:], c.fingerprint) == 1 {
-			roots := []*x509.Certificate{root}
-			c.roots.Store(&roots)
-			return roots, nil
-		}
-	}
-	return nil, fmt.Errorf("stepca: %s: %w", c.url, ErrFingerprint)
-}
-
-// Roots asks the authority, over a connection it has proved itself on, for its
-// current roots. During a root rotation these are more than [Client.Anchors].
-func (c *Client) Roots(ctx context.Context) ([]*x509.Certificate, error) {
-	var roots []*x509.Certificate
-	err := c.call(ctx, nil, "roots", func(s session) (err error) {
-		roots, err = certificates(s.client.RootsWithContext(s.ctx))
-		return err
-	})
-	return roots, err
-}
 
 // Health asks whether the authority is up.
 func (c *Client) Health(ctx context.Context) error {
@@ -186,27 +145,4 @@ func (c *Client) dial(tr *http.Transport) (*ca.Client, error) {
 		return nil, fmt.Errorf("stepca: client for %s: %w", c.url, err)
 	}
 	return client, nil
-}
-
-// certificates unwraps an answer of roots. A null in the list is no certificate.
-func certificates(resp *api.RootsResponse, err error) ([]*x509.Certificate, error) {
-	if err != nil {
-		return nil, err
-	}
-	var certs []*x509.Certificate
-	for _, crt := range resp.Certificates {
-		if crt.Certificate == nil {
-			return nil, errors.New("the answer lists an empty certificate")
-		}
-		certs = append(certs, crt.Certificate)
-	}
-	return certs, nil
-}
-
-func pool(certs []*x509.Certificate) *x509.CertPool {
-	p := x509.NewCertPool()
-	for _, crt := range certs {
-		p.AddCert(crt)
-	}
-	return p
 }

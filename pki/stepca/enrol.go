@@ -2,6 +2,7 @@ package stepca
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"time"
@@ -21,7 +22,14 @@ type Request struct {
 	Subject  string   // common name; the first SAN when empty
 	SANs     []string // Subject when empty
 	Key      KeyKind
+	Signer   crypto.Signer // a key that is there already; nil: a new one of kind Key
 	Lifetime time.Duration // zero: the provisioner's default
+}
+
+// An Enroller is a way to a first certificate: [OneTimeToken], [Password],
+// [X5C] or [ACME].
+type Enroller interface {
+	Enrol(ctx context.Context, req Request) (*Pair, error)
 }
 
 // Enrol makes a key and trades a one-time token for a certificate of it. The
@@ -32,7 +40,7 @@ func (c *Client) Enrol(ctx context.Context, token string, req Request) (*Pair, e
 	if err != nil {
 		return nil, fmt.Errorf("stepca: enrol: %w", err)
 	}
-	key, err := req.Key.generate()
+	key, err := req.signer()
 	if err != nil {
 		return nil, fmt.Errorf("stepca: enrol: key: %w", err)
 	}
@@ -54,6 +62,13 @@ func (c *Client) Enrol(ctx context.Context, token string, req Request) (*Pair, e
 		return err
 	})
 	return pair, err
+}
+
+func (r Request) signer() (crypto.Signer, error) {
+	if r.Signer != nil {
+		return r.Signer, nil
+	}
+	return r.Key.generate()
 }
 
 // complete fills in what the token or the other field says.

@@ -3,14 +3,11 @@ package stepca
 import (
 	"context"
 	"crypto"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/smallstep/certificates/api"
 	"go.step.sm/crypto/jose"
-	"go.step.sm/crypto/randutil"
 	"go.step.sm/crypto/x509util"
 )
 
@@ -93,32 +90,10 @@ func (c *Client) replace(ctx context.Context, old *Pair, key crypto.Signer, op s
 // renewToken signs, with the expired certificate's key, the token step-ca takes
 // in its place: the chain in x5cInsecure, and its own issuer name.
 func (c *Client) renewToken(p *Pair) (string, error) {
-	id, err := randutil.Hex(64)
+	key, chain, err := signingKey(p)
 	if err != nil {
 		return "", err
 	}
-	var chain []string
-	for _, crt := range p.chain {
-		chain = append(chain, base64.StdEncoding.EncodeToString(crt.Raw))
-	}
-	key := jose.NewOpaqueSigner(p.key)
-	algs := key.Algs()
-	if len(algs) == 0 {
-		return "", fmt.Errorf("no signature algorithm for a %T", p.key.Public())
-	}
-	opts := new(jose.SignerOptions).WithType("JWT").WithHeader(jose.HeaderKey(jose.X5cInsecureKey), chain)
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algs[0], Key: key}, opts)
-	if err != nil {
-		return "", err
-	}
-	now := c.now()
-	return jose.Signed(signer).Claims(jose.Claims{
-		ID:        id,
-		Subject:   p.Leaf().Subject.CommonName,
-		Issuer:    "step-ca-client/1.0",
-		Audience:  jose.Audience{c.url.JoinPath("renew").String()},
-		NotBefore: jose.NewNumericDate(now),
-		IssuedAt:  jose.NewNumericDate(now),
-		Expiry:    jose.NewNumericDate(now.Add(5 * time.Minute)),
-	}).CompactSerialize()
+	claims := c.claims("step-ca-client/1.0", p.Leaf().Subject.CommonName, c.url.JoinPath("renew").String())
+	return c.sign(key, map[string]any{jose.X5cInsecureKey: chain}, claims)
 }

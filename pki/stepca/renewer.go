@@ -19,10 +19,17 @@ type RenewerOptions struct {
 	RenewAt float64 // share of the lifetime, above 0 and below 1; 2/3 when zero
 
 	// Enrol gets a first certificate when the store is empty, and a new one
-	// when the old has expired and the authority does not renew it. Nil: an
-	// empty store is an error, an expired certificate is retried for ever.
+	// when the old has expired or is in the last tenth of its lifetime and the
+	// authority does not renew it. Nil: an empty store is an error, an expired
+	// certificate is retried for ever.
 	Enrol func(context.Context) (*Pair, error)
 
+	// Stale tells, of a pair found in the store, that renewing it would not do
+	// and it is to be enrolled anew at once (other names are wanted now). Should
+	// that fail, it is renewed when due all the same.
+	Stale func(*Pair) bool
+
+	OnPair  func(*Pair) // a pair is held now, though maybe not saved yet; must not block
 	OnEvent func(Event) // called from Run's goroutine; must not block
 	Logger  *slog.Logger
 	Now     func() time.Time
@@ -40,6 +47,7 @@ type Renewer struct {
 	pair     *Pair     // nil: none yet
 	due      time.Time // when pair is to be replaced
 	dirty    bool      // pair is not in the store yet
+	stale    bool      // Options.Stale said so
 	failures int       // in a row
 }
 
@@ -59,6 +67,9 @@ func NewRenewer(store Store, issuer Issuer, opts RenewerOptions) (*Renewer, erro
 	}
 	if opts.OnEvent == nil {
 		opts.OnEvent = func(Event) {}
+	}
+	if opts.OnPair == nil {
+		opts.OnPair = func(*Pair) {}
 	}
 	return &Renewer{store: store, issuer: issuer, opts: opts}, nil
 }
@@ -154,27 +165,36 @@ func (r *Renewer) attempt(ctx context.Context) (Op, error) {
 
 // obtain asks for what the state of the present pair calls for.
 func (r *Renewer) obtain(ctx context.Context) (Op, *Pair, error) {
-	switch {
-	case r.pair == nil:
+	if r.pair == nil {
 		pair, err := r.opts.Enrol(ctx)
 		return OpEnrol, pair, err
-	case r.left(r.opts.Now()) <= 0:
-		pair, err := r.issuer.Renew(ctx, r.pair)
-		if err == nil || r.opts.Enrol == nil {
-			return OpRenew, pair, err
+	}
+	now := r.opts.Now()
+	if r.stale {
+		pair, err := r.opts.Enrol(ctx)
+		if err == nil || now.Before(r.due) {
+			return OpEnrol, pair, err
 		}
-		pair, enrolErr := r.opts.Enrol(ctx)
-		if enrolErr != nil {
-			return OpEnrol, nil, errors.Join(err, enrolErr)
-		}
-		return OpEnrol, pair, nil
-	case r.opts.KeepKey:
+	}
+	op, pair, err := r.replace(ctx, now)
+	if err == nil || r.opts.Enrol == nil || !r.late(now) || ctx.Err() != nil {
+		return op, pair, err
+	}
+	pair, enrolErr := r.opts.Enrol(ctx)
+	if enrolErr != nil {
+		return OpEnrol, nil, errors.Join(err, enrolErr)
+	}
+	return OpEnrol, pair, nil
+}
+
+// replace trades the present pair for a new one.
+func (r *Renewer) replace(ctx context.Context, now time.Time) (Op, *Pair, error) {
+	if r.opts.KeepKey || r.left(now) <= 0 {
 		pair, err := r.issuer.Renew(ctx, r.pair)
 		return OpRenew, pair, err
-	default:
-		pair, err := r.issuer.Rekey(ctx, r.pair)
-		return OpRekey, pair, err
 	}
+	pair, err := r.issuer.Rekey(ctx, r.pair)
+	return OpRekey, pair, err
 }
 
 // hold makes pair the present one and plans its renewal.
@@ -183,16 +203,28 @@ func (r *Renewer) hold(pair *Pair, obtained time.Time) {
 	r.pair = pair
 	r.due = due(leaf.NotBefore, leaf.NotAfter, obtained, r.opts.RenewAt, jitter())
 	r.plan(r.due)
+	// Not of one just obtained: what an authority answers must not make us ask
+	// again at once.
+	r.stale = obtained.IsZero() && r.opts.Enrol != nil && r.opts.Stale != nil && r.opts.Stale(pair)
+	if r.stale {
+		r.plan(r.opts.Now())
+	}
 	r.opts.Logger.Debug("renewal planned", "notAfter", leaf.NotAfter, "at", r.Next())
+	r.opts.OnPair(pair)
 }
 
 func (r *Renewer) complain(ctx context.Context, op Op, err error, now time.Time) {
 	level, left := slog.LevelWarn, r.left(now)
-	if r.pair == nil || left < r.pair.Leaf().NotAfter.Sub(r.pair.Leaf().NotBefore)/10 {
+	if r.late(now) {
 		level = slog.LevelError
 	}
 	r.opts.Logger.Log(ctx, level, "certificate not renewed, will try again",
 		"op", op, "failures", r.failures, "left", left.Round(time.Second), "next", r.Next(), "err", err)
+}
+
+// late tells that the present pair, if any, is in the last tenth of its lifetime.
+func (r *Renewer) late(now time.Time) bool {
+	return r.pair == nil || r.left(now) < r.pair.Leaf().NotAfter.Sub(r.pair.Leaf().NotBefore)/10
 }
 
 // left returns the time to the present certificate's end; none is an end.

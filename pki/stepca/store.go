@@ -42,7 +42,8 @@ const (
 	OpRenew Op = "renew"
 	OpRekey Op = "rekey"
 	OpEnrol Op = "enrol"
-	OpSave  Op = "save" // of a certificate that could not be written before
+	OpSave  Op = "save"  // of a certificate that could not be written before
+	OpRoots Op = "roots" // a [Manager]'s, told only where it failed
 )
 
 // An Event is one finished attempt.

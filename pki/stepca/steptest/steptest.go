@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,6 +31,7 @@ import (
 const (
 	Provisioner     = "tests" // JWK
 	ACMEProvisioner = "acme"
+	X5CProvisioner  = "x5c" // where Options.X5CRoots is set
 )
 
 // Options shape a CA. Lifetimes are those of step-ca (24 h, 5 min, 24 h) where
@@ -38,6 +40,8 @@ type Options struct {
 	Default, Min, Max       time.Duration
 	AllowRenewalAfterExpiry bool
 	CRL                     bool
+	X5CRoots                []byte // PEM: whose certificates the X5C provisioner trusts
+	ACMEHTTP, ACMETLS       int    // ports challenges are verified at; 80 and 443 where zero
 }
 
 // A CA is a step-ca process and its folder.
@@ -48,6 +52,7 @@ type CA struct {
 	RootFile    string
 	Dir         string // $STEPPATH
 
+	flags        []string
 	t            testing.TB
 	stepCA, step string
 	log          string
@@ -70,6 +75,9 @@ func Start(t testing.TB, opts Options) *CA {
 	if opts.AllowRenewalAfterExpiry {
 		ca.age()
 	}
+	if opts.ACMEHTTP+opts.ACMETLS != 0 {
+		ca.flags = append(ca.flags, "--insecure", "--acme-http-port", strconv.Itoa(opts.ACMEHTTP), "--acme-tls-port", strconv.Itoa(opts.ACMETLS))
+	}
 	ca.RootFile = ca.file("certs/root_ca.crt")
 	ca.RootPEM = ca.read("certs/root_ca.crt")
 	block, _ := pem.Decode(ca.RootPEM)
@@ -86,10 +94,7 @@ func Start(t testing.TB, opts Options) *CA {
 // configure changes what `step ca init` has no flags for.
 func (ca *CA) configure(opts Options) {
 	ca.t.Helper()
-	var cfg map[string]any
-	if err := json.Unmarshal(ca.read("config/ca.json"), &cfg); err != nil {
-		ca.t.Fatalf("steptest: ca.json: %v", err)
-	}
+	cfg := ca.config()
 	claims := map[string]any{"allowRenewalAfterExpiry": opts.AllowRenewalAfterExpiry}
 	for name, d := range map[string]time.Duration{
 		"defaultTLSCertDuration": opts.Default, "minTLSCertDuration": opts.Min, "maxTLSCertDuration": opts.Max,
@@ -99,6 +104,10 @@ func (ca *CA) configure(opts Options) {
 		}
 	}
 	auth := cfg["authority"].(map[string]any)
+	if opts.X5CRoots != nil {
+		x5c := map[string]any{"type": "X5C", "name": X5CProvisioner, "roots": opts.X5CRoots}
+		auth["provisioners"] = append(auth["provisioners"].([]any), x5c)
+	}
 	for _, p := range auth["provisioners"].([]any) {
 		p := p.(map[string]any)
 		own, _ := p["claims"].(map[string]any)
@@ -112,27 +121,24 @@ func (ca *CA) configure(opts Options) {
 	if opts.CRL {
 		cfg["crl"] = map[string]any{"enabled": true, "generateOnRevoke": true, "idpURL": ca.URL + "/1.0/crl"}
 	}
+	ca.setConfig(cfg)
+}
+
+func (ca *CA) config() (cfg map[string]any) {
+	ca.t.Helper()
+	if err := json.Unmarshal(ca.read("config/ca.json"), &cfg); err != nil {
+		ca.t.Fatalf("steptest: ca.json: %v", err)
+	}
+	return cfg
+}
+
+func (ca *CA) setConfig(cfg map[string]any) {
+	ca.t.Helper()
 	data, err := json.Marshal(cfg)
 	if err != nil {
 		ca.t.Fatalf("steptest: ca.json: %v", err)
 	}
 	ca.write("config/ca.json", data)
-}
-
-// age replaces root and intermediate by ones an hour old. After expiry step-ca
-// verifies a certificate as of a minute before its end, and ends of the short
-// certificates of tests come sooner than a minute after `step ca init`.
-func (ca *CA) age() {
-	ca.t.Helper()
-	create := func(name, profile, crt, key string, more ...string) {
-		ca.t.Helper()
-		ca.Step(append([]string{"certificate", "create", name, ca.file(crt), ca.file(key), "--profile", profile, "--force",
-			"--not-before", "-1h", "--not-after", "24h", "--password-file", ca.file("password")}, more...)...)
-	}
-	const rootCrt, rootKey = "certs/root_ca.crt", "secrets/root_ca_key"
-	create("Real Root", "root-ca", rootCrt, rootKey)
-	create("Real Intermediate", "intermediate-ca", "certs/intermediate_ca.crt", "secrets/intermediate_ca_key",
-		"--ca", ca.file(rootCrt), "--ca-key", ca.file(rootKey), "--ca-password-file", ca.file("password"))
 }
 
 // Start starts a stopped CA on the address it had, and returns when it answers.
@@ -143,7 +149,7 @@ func (ca *CA) Start() {
 		ca.t.Fatalf("steptest: %v", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(ca.stepCA, ca.file("config/ca.json"), "--password-file", ca.file("password"))
+	cmd := exec.Command(ca.stepCA, append([]string{ca.file("config/ca.json"), "--password-file", ca.file("password")}, ca.flags...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = ca.env(), log, log
 	if err := cmd.Start(); err != nil {
 		ca.t.Fatalf("steptest: %v", err)
@@ -191,6 +197,9 @@ func (ca *CA) Stop() {
 	}
 	ca.cmd = nil
 }
+
+// PasswordFile holds the password of [Provisioner].
+func (ca *CA) PasswordFile() string { return ca.file("password") }
 
 // Token returns a one-time token, made by `step ca token`.
 func (ca *CA) Token(subject string, sans ...string) string {
