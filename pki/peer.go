@@ -24,6 +24,8 @@ type anchor struct {
 	bundle              *Bundle
 	refused             Reason // CertUntrusted or CertExpired where no chain verifies
 	notBefore, notAfter time.Time
+	chain               []*x509.Certificate
+	prepared            atomic.Pointer[any] // of chain, for Revocation; nil until asked for
 }
 
 // NewPeer describes the client that sent the chain (leaf first), as verified
@@ -44,9 +46,9 @@ func NewPeer(sent []*x509.Certificate, bundle *Bundle, chains [][]*x509.Certific
 }
 
 // Check says whether the certificate is still good at time now under the
-// snapshot: [CertExpired], [CertUntrusted], or nothing. It allocates nothing
-// but when the bundle has changed since the last call, when the chain is
-// verified anew.
+// snapshot: [CertExpired], [CertRevoked], [RevocationUnknown], [CertUntrusted],
+// or nothing. It allocates nothing but when the bundle has changed since the
+// last call, when the chain is verified anew.
 func (p *Peer) Check(s *Snapshot, now time.Time) Reason {
 	if now.Before(p.Leaf.NotBefore) || now.After(p.Leaf.NotAfter) {
 		return CertExpired
@@ -60,6 +62,8 @@ func (p *Peer) Check(s *Snapshot, now time.Time) Reason {
 		return a.refused
 	case now.Before(a.notBefore) || now.After(a.notAfter):
 		return CertExpired
+	case s.Revocation != nil:
+		return p.revoked(a, s.Revocation, now)
 	}
 	return ""
 }
@@ -93,23 +97,28 @@ func (p *Peer) reanchor(bundle *Bundle, now time.Time) *anchor {
 
 // newAnchor keeps the chain that is valid longest.
 func newAnchor(bundle *Bundle, chains [][]*x509.Certificate) *anchor {
-	a := &anchor{bundle: bundle, refused: CertUntrusted}
-	for _, chain := range chains {
-		if len(chain) > maxChain {
-			continue
-		}
-		notBefore, notAfter := chain[0].NotBefore, chain[0].NotAfter
-		for _, c := range chain[1:] {
-			if c.NotBefore.After(notBefore) {
-				notBefore = c.NotBefore
-			}
-			if c.NotAfter.Before(notAfter) {
-				notAfter = c.NotAfter
-			}
-		}
-		if a.refused != "" || notAfter.After(a.notAfter) {
-			a.refused, a.notBefore, a.notAfter = "", notBefore, notAfter
-		}
+	a := &anchor{bundle: bundle, refused: CertUntrusted, chain: longest(chains)}
+	if a.chain != nil {
+		a.refused = ""
+		a.notBefore, a.notAfter = validity(a.chain)
 	}
 	return a
+}
+
+// revoked asks r about the anchored chain, which it prepares once.
+func (p *Peer) revoked(a *anchor, r Revocation, now time.Time) Reason {
+	prepared := a.prepared.Load()
+	if prepared == nil {
+		once := r.Prepare(a.chain, p.Identity.SANs)
+		prepared = &once
+		a.prepared.Store(prepared)
+	}
+	switch reason, _ := r.Check(*prepared, now); reason {
+	case "":
+		return ""
+	case Revoked:
+		return CertRevoked
+	default:
+		return reason
+	}
 }

@@ -16,6 +16,7 @@ import (
 type Snapshot struct {
 	Certificate *tls.Certificate // the gate's own; Leaf is set
 	Bundle      *Bundle          // the clients' trust anchors
+	Revocation  Revocation       // nil: none is looked at
 	Generation  uint64           // counts the snapshots of one Source, from 1
 }
 

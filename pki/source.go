@@ -57,7 +57,7 @@ func (s *Source) Reload() (changed bool, err error) {
 		if sameCertificate(next, cur) {
 			next.Certificate = cur.Certificate
 		}
-		if next.Certificate == cur.Certificate && next.Bundle == cur.Bundle {
+		if next.Certificate == cur.Certificate && next.Bundle == cur.Bundle && next.Revocation == cur.Revocation {
 			return false, nil
 		}
 		next.Generation = cur.Generation + 1

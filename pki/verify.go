@@ -34,6 +34,10 @@ func (s *Snapshot) ServerConfig(opts TLSOptions) *tls.Config {
 	if opts.MinVersion == 0 {
 		opts.MinVersion = tls.VersionTLS13
 	}
+	now := opts.Now
+	if now == nil {
+		now = time.Now
+	}
 	return &tls.Config{
 		Certificates:           []tls.Certificate{*s.Certificate},
 		ClientCAs:              s.Bundle.pool,
@@ -44,7 +48,10 @@ func (s *Snapshot) ServerConfig(opts TLSOptions) *tls.Config {
 		CurvePreferences:       opts.Curves,
 		Time:                   opts.Now,
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			return CheckChain(cs.PeerCertificates, cs.VerifiedChains)
+			if err := CheckChain(cs.PeerCertificates, cs.VerifiedChains); err != nil {
+				return err
+			}
+			return s.checkRevoked(cs.VerifiedChains, now())
 		},
 	}
 }

@@ -1,0 +1,176 @@
+package revocation
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// SourceOptions shape a [Source].
+type SourceOptions struct {
+	// Files and URLs (http, https) of one list each, DER or PEM.
+	Files, URLs []string
+	// Issuers returns the CA certificates that lists may be signed by; asked at
+	// each load. Lists of intermediates need the intermediates here.
+	Issuers func() []*x509.Certificate
+
+	// Every is the longest time between two looks at a list; 1 h where zero.
+	Every time.Duration
+	// Timeout bounds one transfer; 30 s where zero.
+	Timeout time.Duration
+	// Transport makes the requests, with the roots and the egress rules of the
+	// caller. No proxy, and the system's roots, where nil. A transport that
+	// inflates answers is not bounded by MaxCRLBytes on the wire.
+	Transport http.RoundTripper
+	Now       func() time.Time // time.Now where nil
+
+	Logger *slog.Logger // nil: silent
+	// OnUpdate hears of each look at a list, for metrics.
+	OnUpdate func(Update)
+	// Notify is called after lists changed, one call at a time, with all of
+	// them. It must not call Load.
+	Notify func([]*CRL)
+}
+
+// An Update is what came of one look at a list.
+type Update struct {
+	Name    string // the file or URL
+	Outcome Outcome
+	Err     error // nil unless the outcome is Stale, Refused or Failed
+	List    *CRL  // held now; nil: none yet
+}
+
+// An Outcome is a closed set, fit for a metric label.
+type Outcome string
+
+// Outcomes of a look.
+const (
+	Loaded    Outcome = "ok"
+	Unchanged Outcome = "unchanged"
+	Stale     Outcome = "stale"   // held, but past its next update
+	Refused   Outcome = "refused" // not a list we take, or older than the one held
+	Failed    Outcome = "error"   // not to be had
+)
+
+// A Source keeps lists fresh. What does not load leaves the last good in force.
+type Source struct {
+	opts  SourceOptions
+	items []*item
+	lists atomic.Pointer[[]*CRL]
+	mu    sync.Mutex // one publication at a time
+}
+
+// NewSource checks the options. It reads nothing yet.
+func NewSource(opts SourceOptions) (*Source, error) {
+	if opts.Every < 0 || opts.Timeout < 0 {
+		return nil, fmt.Errorf("revocation: negative interval or timeout")
+	}
+	if opts.Issuers == nil {
+		return nil, errors.New("revocation: no issuers: nobody could have signed a list")
+	}
+	opts.Every = cmp.Or(opts.Every, time.Hour)
+	opts.Timeout = cmp.Or(opts.Timeout, 30*time.Second)
+	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	if opts.Transport == nil {
+		opts.Transport = &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute}
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.OnUpdate == nil {
+		opts.OnUpdate = func(Update) {}
+	}
+	if opts.Notify == nil {
+		opts.Notify = func([]*CRL) {}
+	}
+	s := &Source{opts: opts}
+	for _, name := range opts.Files {
+		s.items = append(s.items, newItem(s, name, fileOrigin(name)))
+	}
+	for _, address := range opts.URLs {
+		origin, err := newURLOrigin(address, opts.Transport, opts.Timeout)
+		if err != nil {
+			return nil, err
+		}
+		s.items = append(s.items, newItem(s, origin.name(), origin))
+	}
+	for i, it := range s.items {
+		if slices.ContainsFunc(s.items[:i], func(o *item) bool { return o.name == it.name }) {
+			return nil, fmt.Errorf("revocation: %s is named twice", it.name)
+		}
+	}
+	s.lists.Store(&[]*CRL{})
+	return s, nil
+}
+
+// Lists returns the lists held, stale ones too. The slice is not to be changed.
+func (s *Source) Lists() []*CRL { return *s.lists.Load() }
+
+// Missing names the files and URLs no list is held of, for [SetOptions].
+func (s *Source) Missing() []string {
+	var names []string
+	for _, it := range s.items {
+		if it.held.Load() == nil {
+			names = append(names, it.name)
+		}
+	}
+	return names
+}
+
+// Load looks at all lists now and returns every error at once. Whatever loads
+// is held. It is for the start, so that there are lists when the door opens;
+// [Source.Run] retries what is missing.
+func (s *Source) Load(ctx context.Context) error {
+	errs := make([]error, len(s.items))
+	var wg sync.WaitGroup
+	for i, it := range s.items {
+		wg.Go(func() { _, errs[i] = it.refresh(ctx, true) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Reload tells Run to look at all lists again, whether they seem changed or not:
+// after a file changed, or the issuers did. It does not wait.
+func (s *Source) Reload() {
+	for _, it := range s.items {
+		select {
+		case it.again <- struct{}{}:
+		default: // told already
+		}
+	}
+}
+
+// Run refreshes the lists until ctx ends. A list not held yet is looked for at
+// once; others in time before their next update.
+func (s *Source) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, it := range s.items {
+		wg.Go(func() { it.run(ctx) })
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// publish makes a changed item visible to all.
+func (s *Source) publish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lists := make([]*CRL, 0, len(s.items))
+	for _, it := range s.items {
+		if c := it.held.Load(); c != nil {
+			lists = append(lists, c)
+		}
+	}
+	s.lists.Store(&lists)
+	s.opts.Notify(lists)
+}
