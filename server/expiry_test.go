@@ -103,6 +103,12 @@ func TestNoLongerGood(t *testing.T) {
 				return before + after
 			})
 		}, 401, "token_unknown", ""},
+		{"certificate is denied", func(_ *testing.T, g *servertest.Gate, _ *atomic.Int64) {
+			g.Write("denied", []byte("san:uri:"+acmeURI+"\n"))
+			g.Configure(func(yaml string) string {
+				return strings.Replace(yaml, "clientCA:", "revocation: {denylist: denied}, clientCA:", 1)
+			})
+		}, 401, "cert_revoked", "revoked"},
 		{"key expires", func(_ *testing.T, _ *servertest.Gate, ahead *atomic.Int64) {
 			ahead.Store(int64(21 * time.Minute))
 		}, 401, "token_expired", ""},

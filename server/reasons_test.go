@@ -29,7 +29,9 @@ func TestReasonsPage(t *testing.T) {
 		code = append(code, string(r))
 	}
 	for _, r := range auth.Reasons {
-		code = append(code, string(r))
+		if !slices.Contains(code, string(r)) { // revocation_unknown is in both
+			code = append(code, string(r))
+		}
 	}
 	if !slices.Equal(page, code) {
 		t.Errorf("the page has\n%v\nthe code has\n%v", page, code)

@@ -49,8 +49,12 @@ func (s *Server) record(r *http.Request, d *auth.Decision, took time.Duration) {
 	if !s.log.Enabled(r.Context(), level) {
 		return
 	}
+	detail := ""
+	if err := peerOf(r).IdentityErr; err != nil && d.Stage == auth.Certificate {
+		detail = err.Error()
+	}
 	s.log.LogAttrs(r.Context(), level, message,
-		slog.String("stage", string(d.Stage)), slog.String("reason", string(d.Reason)),
+		slog.String("stage", string(d.Stage)), slog.String("reason", string(d.Reason)), slog.String("detail", detail),
 		slog.String("tenant", d.Principal.TenantID), slog.String("rule", d.Rule),
 		slog.String("identity", d.Principal.Identity.Name()), slog.String("serial", d.Principal.Identity.Serial),
 		slog.String("key", d.Principal.KeyID), slog.String("method", r.Method), slog.String("path", r.URL.Path),

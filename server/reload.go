@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -25,7 +26,7 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 	options := pki.WatchOptions{Logger: s.log}
 	configForce, certForce := make(chan struct{}), make(chan struct{})
 	configs := pki.NewWatcher(func() []string { return []string{s.opts.ConfigFile} }, s.reloadConfig, options)
-	certs := pki.NewWatcher(s.certificatePaths, s.reloadCertificates, options)
+	certs := pki.NewWatcher(s.certificatePaths, s.filesChanged, options)
 	wg.Go(func() { configs.Run(ctx, configForce) })
 	wg.Go(func() { certs.Run(ctx, certForce) })
 	wg.Go(func() { s.store.Watch(ctx, keyPoll, func() error { return s.reloadKeys(ctx) }) })
@@ -50,7 +51,7 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 func (s *Server) certificatePaths() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.config.TLS.Files().Paths()
+	return s.config.TLS.Paths()
 }
 
 // swap puts a changed copy of the snapshot in force. Callers hold mu.
@@ -66,6 +67,18 @@ func (s *Server) handshakeConfig(c *config.Config) *tls.Config {
 	version, _ := c.TLS.Version() // was checked when c was loaded
 	return s.source.Snapshot().ServerConfig(pki.TLSOptions{
 		MinVersion: version, SessionTickets: c.TLS.SessionTickets, Curves: c.TLS.CurveIDs(), Now: s.opts.Now})
+}
+
+// filesChanged is called when a certificate, a CA, a revocation list or the
+// denylist may have changed.
+func (s *Server) filesChanged() error {
+	s.mu.Lock()
+	lists := s.revoking.source
+	s.mu.Unlock()
+	if lists != nil {
+		lists.Reload()
+	}
+	return s.reloadCertificates()
 }
 
 // warn logs what will trouble somebody soon. Callers hold mu, or are New.
@@ -131,10 +144,21 @@ func (s *Server) applyConfig() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s.config = next // the source reads the files it names
-	if _, err := s.source.Reload(); err != nil {
-		s.config = old
+	undo := s.keep()
+	remade, err := s.remake(next)
+	if err == nil {
+		s.config = next // the source reads what it names
+		_, err = s.source.Reload()
+	}
+	if err != nil {
+		undo()
 		return false, err
+	}
+	if remade {
+		select {
+		case s.remade <- struct{}{}:
+		default: // a change is due already
+		}
 	}
 	s.swap(func(snap *auth.Snapshot) {
 		snap.PKI, snap.TLS = s.source.Snapshot(), s.handshakeConfig(next)
@@ -148,6 +172,31 @@ func (s *Server) applyConfig() (changed bool, err error) {
 		s.log.Warn("limits and log take effect at the next start")
 	}
 	return true, nil
+}
+
+// keep returns what puts back the configuration, the manager and the lists that
+// are in force. Callers hold mu.
+func (s *Server) keep() (undo func()) {
+	c, m, r := s.config, s.manager, s.revoking
+	return func() { s.config, s.manager, s.revoking = c, m, r }
+}
+
+// remake makes the manager and the lists anew where the configuration wants
+// others, and reports whether it did. Callers hold mu.
+func (s *Server) remake(next *config.Config) (remade bool, err error) {
+	if !reflect.DeepEqual(next.TLS.StepCA, s.config.TLS.StepCA) {
+		remade = true
+		if s.manager, err = s.newManager(next); err != nil {
+			return false, err
+		}
+	}
+	if reflect.DeepEqual(next.TLS.Revocation, s.config.TLS.Revocation) {
+		return remade, nil
+	}
+	if s.revoking.source, err = s.newLists(next); err != nil {
+		return false, err
+	}
+	return true, s.loadLists(context.Background(), s.revoking.source)
 }
 
 func (s *Server) reloadKeys(ctx context.Context) error {
@@ -189,13 +238,25 @@ func (s *Server) certificates() []tool.GateCertificate {
 					g.Names = append(g.Names, san.Value)
 				}
 			}
-			if s.opts.NextRenewal != nil {
-				g.NextRenewal = s.opts.NextRenewal().UTC()
-			}
+			g.NextRenewal = s.nextRenewal()
 		}
 		out = append(out, g)
 	}
 	return out
+}
+
+// nextRenewal is when the server certificate is planned to be renewed; zero
+// where that is others' doing.
+func (s *Server) nextRenewal() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.manager != nil:
+		return s.manager.Next().UTC()
+	case s.opts.NextRenewal != nil:
+		return s.opts.NextRenewal().UTC()
+	}
+	return time.Time{}
 }
 
 func (s *Server) checkCertificate(context.Context) error {

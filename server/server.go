@@ -14,9 +14,11 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
@@ -59,9 +61,14 @@ type Server struct {
 
 	limits config.Limits // those of the start
 
-	mu     sync.Mutex // one change of the snapshot at a time
-	config *config.Config
-	reload chan struct{} // by Reload
+	mu       sync.Mutex // one change of the snapshot at a time
+	config   *config.Config
+	manager  *stepca.Manager // nil where the certificate comes from files
+	reload   chan struct{}   // by Reload
+	revoking revocationState
+	material atomic.Pointer[pki.Snapshot] // last loaded, without its Revocation
+	renewed  chan struct{}                // by the manager, or a revocation list
+	remade   chan struct{}                // by a configuration that wants others of them
 }
 
 // New loads the configuration and all it names, and opens the state store. The
@@ -78,9 +85,19 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: opts, log: opts.Logger, config: c, limits: c.Limits, reload: make(chan struct{}, 1),
+		renewed: make(chan struct{}, 1), remade: make(chan struct{}, 1),
 		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive(),
 		conns: newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace)}
-	if s.source, err = pki.NewSource(func() (*pki.Snapshot, error) { return s.config.TLS.Files().Load() }); err != nil {
+	if s.manager, err = s.newManager(c); err != nil {
+		return nil, err
+	}
+	if err := s.firstCertificate(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.firstLists(ctx); err != nil {
+		return nil, err
+	}
+	if s.source, err = pki.NewSource(s.loadPKI); err != nil {
 		return nil, err
 	}
 	s.warn()
@@ -146,6 +163,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	httpServer, adminServer := s.httpServer(), s.adminServer()
 
 	s.watch(watching, &background) // from here on the configuration may change
+	background.Go(func() { s.keepFresh(watching) })
 	background.Go(func() { s.live.sweep(watching, s.gate) })
 	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now) })
 	serving.Go(func() { failed <- gateListener.run() })

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/revocation"
+	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/server/auth"
 )
 
@@ -26,6 +28,11 @@ type Metrics struct {
 	decisionTime  *prometheus.HistogramVec
 	certReloads   *prometheus.CounterVec
 	configReloads *prometheus.CounterVec
+	renewals      *prometheus.CounterVec
+	nextRenewal   *prometheus.GaugeVec
+	listUpdates   *prometheus.CounterVec
+	listEnd       *prometheus.GaugeVec
+	listEntries   *prometheus.GaugeVec
 	toolCalls     *prometheus.CounterVec
 	toolTime      *prometheus.HistogramVec
 
@@ -56,7 +63,15 @@ func NewMetrics(version, commit string) *Metrics {
 			[]float64{1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 1e-2}, "factor"),
 		certReloads:   counter("sangate_certificate_reloads_total", "Reloads of the gate's certificate and trust bundle.", "result"),
 		configReloads: counter("sangate_config_reloads_total", "Reloads of the configuration.", "result"),
-		toolCalls:     counter("sangate_tool_calls_total", "Tool calls, by result.", "tool", "tenant", "result"),
+		renewals:      counter("sangate_certificate_renewals_total", "Attempts to enrol or renew a certificate of the gate.", "result"),
+		nextRenewal: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_certificate_next_renewal_timestamp_seconds",
+			Help: "When the next attempt is planned."}, []string{"name"}),
+		listUpdates: counter("sangate_crl_updates_total", "Looks at revocation lists, by what came of them.", "name", "result"),
+		listEnd: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_crl_next_update_timestamp_seconds",
+			Help: "When the list that is held ends."}, []string{"name"}),
+		listEntries: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_crl_entries",
+			Help: "Certificates on the list that is held."}, []string{"name"}),
+		toolCalls: counter("sangate_tool_calls_total", "Tool calls, by result.", "tool", "tenant", "result"),
 		toolTime: histogram("sangate_tool_call_duration_seconds", "Time tool calls took.",
 			prometheus.DefBuckets, "tool", "tenant", "result"),
 		Connections: f.NewGauge(prometheus.GaugeOpts{Name: "sangate_connections_open", Help: "Open client connections, handshake done."}),
@@ -80,6 +95,7 @@ func (m *Metrics) zero() {
 	for _, result := range []string{"ok", "error"} {
 		m.certReloads.WithLabelValues(result)
 		m.configReloads.WithLabelValues(result)
+		m.renewals.WithLabelValues(result)
 	}
 }
 
@@ -127,6 +143,21 @@ func (m *Metrics) CertificateReload(err error) { m.certReloads.WithLabelValues(r
 
 // ConfigReload counts a reload of the configuration.
 func (m *Metrics) ConfigReload(err error) { m.configReloads.WithLabelValues(result(err)).Inc() }
+
+// Renewal counts an attempt on the server certificate.
+func (m *Metrics) Renewal(e stepca.Event) {
+	m.renewals.WithLabelValues(e.Result()).Inc()
+	m.nextRenewal.WithLabelValues("server").Set(float64(e.Next.Unix()))
+}
+
+// List counts a look at a revocation list. Names are those of the configuration.
+func (m *Metrics) List(u revocation.Update) {
+	m.listUpdates.WithLabelValues(u.Name, string(u.Outcome)).Inc()
+	if u.List != nil {
+		m.listEnd.WithLabelValues(u.Name).Set(float64(u.List.NextUpdate.Unix()))
+		m.listEntries.WithLabelValues(u.Name).Set(float64(u.List.Len()))
+	}
+}
 
 // ToolCall counts a call of a tool that is there; result is from a closed set.
 func (m *Metrics) ToolCall(tool, tenant, result string, took time.Duration) {

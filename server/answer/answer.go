@@ -54,7 +54,7 @@ func Refusal(d *auth.Decision, tokenSent bool) Error {
 
 func refusal(r auth.Reason) Error {
 	switch r {
-	case pki.CertExpired, pki.CertRevoked, pki.CertUntrusted:
+	case pki.CertExpired, pki.CertRevoked, pki.RevocationUnknown, pki.CertUntrusted:
 		return Error{Status: http.StatusUnauthorized, Code: "unauthorized", Message: "The client certificate is no longer accepted.", Close: true}
 	case auth.TokenMissing:
 		return Error{Status: http.StatusUnauthorized, Code: "unauthorized", Message: "Missing or invalid Authorization header."}

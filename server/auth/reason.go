@@ -56,7 +56,7 @@ var byStage = []struct {
 	Stage   Stage
 	Reasons []Reason
 }{
-	{Certificate, []Reason{pki.CertExpired, pki.CertRevoked, pki.CertUntrusted, pki.SANInvalid, pki.SANMissing,
+	{Certificate, []Reason{pki.CertExpired, pki.CertRevoked, pki.RevocationUnknown, pki.CertUntrusted, pki.SANInvalid, pki.SANMissing,
 		tenant.Unmapped, tenant.Ambiguous, tenant.Disabled}},
 	{Bearer, []Reason{TokenMissing, TokenMalformed, TokenUnknown, TokenExpired, TokenNotYetValid, TokenRevoked,
 		TokenAlgorithm, TokenKeyUnknown, TokenSignature, TokenIssuer, TokenAudience, TokenScope, JWKSUnavailable}},

@@ -32,13 +32,52 @@ type Config struct {
 
 // TLS is the main listener's.
 type TLS struct {
-	Cert            Path     `yaml:"cert"`
-	Key             Path     `yaml:"key"`
-	KeyPasswordFile Path     `yaml:"keyPasswordFile"`
-	ClientCA        []Path   `yaml:"clientCA"`
-	MinVersion      string   `yaml:"minVersion"` // "1.2" or "1.3"
-	SessionTickets  bool     `yaml:"sessionTickets"`
-	Curves          []string `yaml:"curves"` // key exchanges to take, in any order
+	Cert            Path        `yaml:"cert"`
+	Key             Path        `yaml:"key"`
+	KeyPasswordFile Path        `yaml:"keyPasswordFile"`
+	ClientCA        []Path      `yaml:"clientCA"`
+	MinVersion      string      `yaml:"minVersion"` // "1.2" or "1.3"
+	SessionTickets  bool        `yaml:"sessionTickets"`
+	Curves          []string    `yaml:"curves"` // key exchanges to take, in any order
+	Revocation      *Revocation `yaml:"revocation"`
+	StepCA          *StepCA     `yaml:"stepCA"` // instead of cert and key
+}
+
+// Revocation says where the gate learns whose certificate was taken back.
+type Revocation struct {
+	CRL      []Path `yaml:"crl"`     // files, or http and https URLs
+	CRLMode  string `yaml:"crlMode"` // hard: without a current list nobody gets in; or soft
+	Denylist Path   `yaml:"denylist"`
+}
+
+// StepCA has the gate get its certificate from a step-ca and keep it alive.
+type StepCA struct {
+	URL          string   `yaml:"url"`
+	Fingerprint  string   `yaml:"fingerprint"` // SHA-256 of the root, hexadecimal
+	Provisioner  string   `yaml:"provisioner"`
+	TokenFile    Path     `yaml:"tokenFile"`    // a one-time token, or
+	PasswordFile Path     `yaml:"passwordFile"` // a JWK provisioner's password, or
+	X5C          *X5C     `yaml:"x5c"`
+	ACME         *ACME    `yaml:"acme"`
+	SANs         []string `yaml:"sans"`
+	RenewAt      float64  `yaml:"renewAt"`   // share of the lifetime
+	RenewMode    string   `yaml:"renewMode"` // rekey or renew
+	KeyType      string   `yaml:"keyType"`
+	ClientRoots  bool     `yaml:"clientRoots"` // trust its roots for clients beside clientCA
+	Federation   bool     `yaml:"federation"`  // and those it is federated with
+}
+
+// X5C enrols by a certificate that an X5C provisioner trusts.
+type X5C struct {
+	Cert Path `yaml:"cert"`
+	Key  Path `yaml:"key"`
+}
+
+// ACME enrols by proving control of the names; one of the addresses is needed.
+type ACME struct {
+	Contact string `yaml:"contact"`
+	HTTP    string `yaml:"http"` // host:port to answer http-01 on
+	TLS     string `yaml:"tls"`  // host:port to answer tls-alpn-01 on
 }
 
 // A Tenant is one entry of tenants.

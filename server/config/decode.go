@@ -105,6 +105,8 @@ func (d *decoder) decode(n ast.Node, v reflect.Value, path string) {
 		d.scalar(n, v, func(s string) (any, error) { return strconv.ParseBool(s) }, "true or false")
 	case reflect.Int, reflect.Int64:
 		d.scalar(n, v, func(s string) (any, error) { return strconv.ParseInt(s, 10, 64) }, "a whole number")
+	case reflect.Float64:
+		d.scalar(n, v, func(s string) (any, error) { return strconv.ParseFloat(s, 64) }, "a number")
 	case reflect.Uint32:
 		d.scalar(n, v, func(s string) (any, error) { return strconv.ParseUint(s, 10, 32) }, "a whole number")
 	default:

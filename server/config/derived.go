@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"reflect"
+	"strings"
 
 	"github.com/sangate/sangate/pki"
 )
@@ -47,6 +48,34 @@ func (t *TLS) Files() pki.Files {
 		Cert: string(t.Cert), Key: string(t.Key), KeyPasswordFile: string(t.KeyPasswordFile),
 		ClientCA: Strings(t.ClientCA),
 	}
+}
+
+// Paths returns the files and folders to watch.
+func (t *TLS) Paths() []string {
+	paths := Strings(t.ClientCA)
+	if t.StepCA == nil {
+		paths = t.Files().Paths()
+	}
+	if r := t.Revocation; r != nil {
+		files, _ := r.Lists()
+		paths = append(paths, files...)
+		if r.Denylist != "" {
+			paths = append(paths, string(r.Denylist))
+		}
+	}
+	return paths
+}
+
+// Lists returns the CRLs by where they are.
+func (r *Revocation) Lists() (files, urls []string) {
+	for _, list := range r.CRL {
+		if strings.Contains(string(list), "://") {
+			urls = append(urls, string(list))
+		} else {
+			files = append(files, string(list))
+		}
+	}
+	return files, urls
 }
 
 // SlogLevel returns the level as slog has it.

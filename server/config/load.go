@@ -4,19 +4,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
-	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/tenant"
 )
@@ -130,36 +127,6 @@ func (d *decoder) check(c *Config) {
 		d.failAt("log.level", "log.level %q: use debug, info, warn or error", c.Log.Level)
 	}
 	d.checkTenants(c)
-}
-
-func (d *decoder) checkTLS(t *TLS) {
-	if _, ok := t.Version(); !ok {
-		d.failAt("tls.minVersion", "tls.minVersion %q: use \"1.3\" or \"1.2\"", t.MinVersion)
-	}
-	for i, name := range t.Curves {
-		if _, ok := curves[name]; !ok {
-			known := slices.Sorted(maps.Keys(curves))
-			d.failAt(fmt.Sprintf("tls.curves[%d]", i), "tls.curves %q: use %s", name, strings.Join(known, ", "))
-		}
-	}
-	missing := false
-	for path, value := range map[string]Path{"tls.cert": t.Cert, "tls.key": t.Key} {
-		if value == "" {
-			d.failAt(path, "%s is missing: name a PEM file", path)
-			missing = true
-		}
-	}
-	if len(t.ClientCA) == 0 {
-		d.failAt("tls.clientCA", "tls.clientCA is missing: name the PEM file or folder of the CA that signs your clients")
-	} else if _, err := pki.LoadBundle(Strings(t.ClientCA)); err != nil {
-		d.failAt("tls.clientCA", "%s", plainError(err))
-	}
-	if missing {
-		return
-	}
-	if _, err := t.Files().LoadCertificate(); err != nil {
-		d.failAt("tls.cert", "%s", plainError(err))
-	}
 }
 
 func (d *decoder) checkLimits(l *Limits) {

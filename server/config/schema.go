@@ -22,6 +22,9 @@ var enums = map[string][]string{
 	"SecondFactor": {"required", "optional", "none"},
 	"Level":        {"debug", "info", "warn", "error"},
 	"Format":       {"json", "text"},
+	"CRLMode":      {"hard", "soft"},
+	"RenewMode":    {"rekey", "renew"},
+	"KeyType":      keyTypes,
 }
 
 // schemaOf describes a type; def, where it is valid, holds the defaults.
@@ -41,6 +44,8 @@ func schemaOf(t reflect.Type, def reflect.Value) map[string]any {
 		return structSchema(t, def)
 	case reflect.Bool:
 		return map[string]any{"type": "boolean"}
+	case reflect.Float64:
+		return map[string]any{"type": "number"}
 	case reflect.Int, reflect.Int64, reflect.Uint32:
 		return map[string]any{"type": "integer"}
 	}

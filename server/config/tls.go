@@ -1,0 +1,138 @@
+package config
+
+import (
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/sangate/sangate/pki"
+)
+
+func (d *decoder) checkTLS(t *TLS) {
+	if _, ok := t.Version(); !ok {
+		d.failAt("tls.minVersion", "tls.minVersion %q: use \"1.3\" or \"1.2\"", t.MinVersion)
+	}
+	for i, name := range t.Curves {
+		if _, ok := curves[name]; !ok {
+			known := slices.Sorted(maps.Keys(curves))
+			d.failAt(fmt.Sprintf("tls.curves[%d]", i), "tls.curves %q: use %s", name, strings.Join(known, ", "))
+		}
+	}
+	if t.StepCA != nil {
+		d.checkStepCA(t)
+	} else {
+		d.checkFiles(t)
+	}
+	if r := t.Revocation; r != nil {
+		d.checkRevocation(r)
+	}
+	if len(t.ClientCA) > 0 {
+		if _, err := pki.LoadBundle(Strings(t.ClientCA)); err != nil {
+			d.failAt("tls.clientCA", "%s", plainError(err))
+		}
+	}
+}
+
+// checkFiles checks a certificate that others keep alive.
+func (d *decoder) checkFiles(t *TLS) {
+	missing := false
+	for path, value := range map[string]Path{"tls.cert": t.Cert, "tls.key": t.Key} {
+		if value == "" {
+			d.failAt(path, "%s is missing: name a PEM file, or have the gate get its certificate by tls.stepCA", path)
+			missing = true
+		}
+	}
+	if len(t.ClientCA) == 0 {
+		d.failAt("tls.clientCA", "tls.clientCA is missing: name the PEM file or folder of the CA that signs your clients")
+	}
+	if missing {
+		return
+	}
+	if _, err := t.Files().LoadCertificate(); err != nil {
+		d.failAt("tls.cert", "%s", plainError(err))
+	}
+}
+
+// keyTypes are the kinds of keys that the gate makes.
+var keyTypes = []string{"ec-p256", "ec-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"}
+
+// checkStepCA checks a certificate that the gate keeps alive itself. Nothing is
+// asked of the CA.
+func (d *decoder) checkStepCA(t *TLS) {
+	s := t.StepCA
+	bad := func(key, format string, args ...any) {
+		d.failAt("tls.stepCA."+key, "tls.stepCA."+key+": "+format, args...)
+	}
+	if t.Cert != "" || t.Key != "" || t.KeyPasswordFile != "" {
+		d.failAt("tls.cert", "tls.cert and tls.key stand beside tls.stepCA: leave one of them out")
+	}
+	if u, err := url.Parse(s.URL); err != nil || u.Scheme != "https" || u.Host == "" {
+		bad("url", "%q is no https URL of a step-ca, such as https://ca.internal:9000", s.URL)
+	}
+	if sum, err := hex.DecodeString(strings.ReplaceAll(s.Fingerprint, ":", "")); err != nil || len(sum) != 32 {
+		bad("fingerprint", "write the SHA-256 of the CA's root, 64 hexadecimal digits; `step certificate fingerprint root_ca.crt` tells it")
+	}
+	if len(s.SANs) == 0 {
+		bad("sans", "name what clients call the gate by, such as gate.internal")
+	}
+	if s.RenewAt != 0 && (s.RenewAt < 0.1 || s.RenewAt > 0.95) {
+		bad("renewAt", "%v: a share of the lifetime between 0.1 and 0.95", s.RenewAt)
+	}
+	if s.RenewMode != "" && s.RenewMode != "rekey" && s.RenewMode != "renew" {
+		bad("renewMode", "%q: use rekey or renew", s.RenewMode)
+	}
+	if s.KeyType != "" && !slices.Contains(keyTypes, s.KeyType) {
+		bad("keyType", "%q: use %s", s.KeyType, strings.Join(keyTypes, ", "))
+	}
+	d.checkEnrolment(s, bad)
+}
+
+// checkEnrolment wants exactly one way to a first certificate.
+func (d *decoder) checkEnrolment(s *StepCA, bad func(key, format string, args ...any)) {
+	ways := 0
+	for _, given := range []bool{s.TokenFile != "", s.PasswordFile != "", s.X5C != nil, s.ACME != nil} {
+		if given {
+			ways++
+		}
+	}
+	if ways != 1 {
+		bad("tokenFile", "give one way to enrol: tokenFile, passwordFile, x5c or acme")
+		return
+	}
+	if s.Provisioner == "" && s.TokenFile == "" {
+		bad("provisioner", "name the provisioner to enrol by")
+	}
+	if s.X5C != nil && (s.X5C.Cert == "" || s.X5C.Key == "") {
+		bad("x5c", "name cert and key")
+	}
+	if s.ACME == nil {
+		return
+	}
+	if s.ACME.HTTP == "" && s.ACME.TLS == "" {
+		bad("acme", "name an address to answer on: http (http-01) or tls (tls-alpn-01)")
+	}
+	for key, addr := range map[string]string{"acme.http": s.ACME.HTTP, "acme.tls": s.ACME.TLS} {
+		if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
+			bad(key, "%q: write host:port", addr)
+		}
+	}
+}
+
+func (d *decoder) checkRevocation(r *Revocation) {
+	if r.CRLMode != "" && r.CRLMode != "hard" && r.CRLMode != "soft" {
+		d.failAt("tls.revocation.crlMode", "tls.revocation.crlMode %q: use hard or soft", r.CRLMode)
+	}
+	for i, list := range r.CRL {
+		u, err := url.Parse(string(list))
+		if strings.Contains(string(list), "://") && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "") {
+			d.failAt(fmt.Sprintf("tls.revocation.crl[%d]", i), "tls.revocation.crl %q: a file, or an http or https URL", string(list))
+		}
+	}
+	if len(r.CRL) == 0 && r.Denylist == "" {
+		d.failAt("tls.revocation", "tls.revocation names neither crl nor denylist")
+	}
+}

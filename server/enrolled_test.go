@@ -1,0 +1,150 @@
+package server_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sangate/sangate/pki/stepca/steptest"
+	"github.com/sangate/sangate/server/apikey"
+)
+
+// enrolledConfig writes the configuration of a gate that gets its certificate
+// from ca, and returns it with acme's key.
+func enrolledConfig(t *testing.T, ca *steptest.CA, dir, url string) (file, key string) {
+	t.Helper()
+	key, id, err := apikey.Mint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(dir, "sangate.yaml")
+	text := fmt.Sprintf(`
+state: state
+tls:
+  stepCA: {url: "%s", fingerprint: %s, provisioner: %s, passwordFile: %s, sans: [localhost, 127.0.0.1]}
+tenants:
+  - id: acme
+    sans: ["uri:spiffe://example.org/tenant/acme/*"]
+    keys: [{id: %s, sha256: "%x"}]
+`, url, ca.Fingerprint, steptest.Provisioner, ca.PasswordFile(), id, apikey.Digest(key))
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, key
+}
+
+// The gate enrols by itself and renews, under load and without one failed
+// request; clients that connect anew see each certificate. It trusts for clients
+// whom its CA trusts.
+func TestEnrolsAndRenews(t *testing.T) {
+	const renewals = 5
+	ca := steptest.Start(t, steptest.Options{Min: time.Second, Default: 5 * time.Second})
+	dir := t.TempDir()
+	file, key := enrolledConfig(t, ca, dir, ca.URL)
+	crt, ckey := filepath.Join(dir, "a.crt"), filepath.Join(dir, "a.key")
+	ca.Step("ca", "certificate", "a", crt, ckey, "--ca-url", ca.URL, "--root", ca.RootFile, "--not-after", "1h",
+		"--token", ca.Token("a", "spiffe://example.org/tenant/acme/a"))
+	url := runGate(t, file)
+
+	var serials sync.Map
+	var seen, asked atomic.Int64
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for i := range 4 {
+		clients.Go(func() {
+			c := stepClient(t, ca, crt, ckey)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/tools", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				req.Header.Set("Authorization", "Bearer "+key)
+				res, err := c.Do(req)
+				if err != nil {
+					t.Errorf("after %d requests: %v", asked.Load(), err)
+					return
+				}
+				_ = res.Body.Close()
+				if res.StatusCode != http.StatusOK {
+					t.Errorf("after %d requests: %s", asked.Load(), res.Status)
+					return
+				}
+				asked.Add(1)
+				if _, known := serials.LoadOrStore(res.TLS.PeerCertificates[0].SerialNumber.String(), true); !known {
+					seen.Add(1)
+				}
+				if i%2 == 0 { // the others keep their connection
+					c.CloseIdleConnections()
+				}
+			}
+		})
+	}
+	waitFor(t, 2*time.Minute, func() bool { return seen.Load() > renewals || t.Failed() })
+	status, body := gateCertificates(t, stepClient(t, ca, crt, ckey), url, key)
+	if status != http.StatusOK || len(body.Certificates) == 0 || !body.Certificates[0].NextRenewal.After(time.Now()) {
+		t.Errorf("gate_certificates: %d %+v", status, body)
+	}
+	close(stop)
+	clients.Wait()
+	t.Logf("%d requests over %d certificates", asked.Load(), seen.Load())
+}
+
+// What was enrolled is on disk: with the CA gone, the gate starts at once.
+func TestStartsWithoutItsCA(t *testing.T) {
+	ca := steptest.Start(t, steptest.Options{})
+	dir := t.TempDir()
+	file, key := enrolledConfig(t, ca, dir, ca.URL)
+	crt, ckey := filepath.Join(dir, "a.crt"), filepath.Join(dir, "a.key")
+	ca.Step("ca", "certificate", "a", crt, ckey, "--ca-url", ca.URL, "--root", ca.RootFile,
+		"--token", ca.Token("a", "spiffe://example.org/tenant/acme/a"))
+	var first string
+	t.Run("with it", func(t *testing.T) {
+		url := runGate(t, file)
+		first = serial(t, stepClient(t, ca, crt, ckey), url, key)
+	})
+	ca.Stop()
+	url := runGate(t, file)
+	if again := serial(t, stepClient(t, ca, crt, ckey), url, key); again != first {
+		t.Error("another certificate than the one that was stored")
+	}
+	if status, body := get(t, stepClient(t, ca, crt, ckey), url+"/tools", key); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+type gateCertificatesAnswer struct {
+	Certificates []struct {
+		Role        string
+		NextRenewal time.Time
+	}
+}
+
+func gateCertificates(t *testing.T, c *http.Client, url, key string) (status int, body gateCertificatesAnswer) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/tool/gate_certificates/call", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	res, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&body); err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, body
+}
