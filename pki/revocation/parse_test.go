@@ -150,7 +150,7 @@ func TestParseCRLByHand(t *testing.T) {
 		entry([]byte{0, 0xff}),
 		entry([]byte{3}, extension(21, false, 0x0a, 1, 6), extension(24, false, 0x18, 0)),
 		entry([]byte{1}, extension(99, false, 5, 0)), // unsorted, an extension to be passed over
-		entry([]byte{3}),                             // twice
+		entry([]byte{3}), // twice
 	), extensions(extension(99, false, 5, 0))), time.Now(), twin, ca)
 	if c.Len() != 3 || c.Number != nil || c.Issuer != ca.cert {
 		t.Errorf("len %d, number %v", c.Len(), c.Number)

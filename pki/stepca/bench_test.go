@@ -32,6 +32,7 @@ type bench struct {
 	calls []Op
 	at    []time.Time
 	keys  []crypto.PublicKey
+	asked int // for the roots
 
 	events  []Event
 	changes int
@@ -89,6 +90,9 @@ func (b *bench) Enrol(ctx context.Context, req Request) (*Pair, error) {
 	return b.answer(ctx, OpEnrol, req.Signer)
 }
 func (b *bench) Roots(context.Context) ([]*x509.Certificate, error) {
+	b.mu.Lock()
+	b.asked++
+	b.mu.Unlock()
 	if b.down != nil {
 		if err := b.down(OpRoots); err != nil {
 			return nil, err
@@ -171,4 +175,3 @@ func (b *bench) failed() (ops []Op) {
 	}
 	return ops
 }
-

@@ -41,7 +41,11 @@ func TestManagerRotatesKeys(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		onBench(t, time.Hour, func(t *testing.T, b *bench, opts ManagerOptions) {
 			opts.KeepKey = keep
+			opts.RootsEvery = 1000 * time.Hour
 			b.run(opts, 4*time.Hour)
+			if b.asked != 1+len(b.keys) { // at the start, and with each renewal
+				t.Errorf("KeepKey %v: asked for the roots %d times", keep, b.asked)
+			}
 			if len(b.keys) < 5 || b.changes < 5 {
 				t.Fatalf("%d renewals, %d notices in four hours", len(b.keys), b.changes)
 			}
