@@ -149,7 +149,7 @@ what the certificate is for.`,
 	cmd.Flags().StringVar(&tokenFile, "token-file", "", "file with the one-time token, - for standard input (required)")
 	cmd.Flags().StringVar(&subject, "subject", "", "common name to ask for")
 	cmd.Flags().StringArrayVar(&sans, "san", nil, "name to ask for: DNS name, IP, e-mail address or URI; may be repeated")
-	cmd.Flags().StringVar(&keyType, "key-type", "ec-p256", "ec-p256, ec-p384, ed25519 or rsa-3072")
+	cmd.Flags().StringVar(&keyType, "key-type", "ec-p256", "ec-p256, ec-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096")
 	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "lifetime to ask for; 0: what the CA gives")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

@@ -144,8 +144,12 @@ func (m *Metrics) CertificateReload(err error) { m.certReloads.WithLabelValues(r
 // ConfigReload counts a reload of the configuration.
 func (m *Metrics) ConfigReload(err error) { m.configReloads.WithLabelValues(result(err)).Inc() }
 
-// Renewal counts an attempt on the server certificate.
+// Renewal counts an attempt on the server certificate. One on the CA's roots is
+// none; that it failed is logged.
 func (m *Metrics) Renewal(e stepca.Event) {
+	if e.Op == stepca.OpRoots {
+		return
+	}
 	m.renewals.WithLabelValues(e.Result()).Inc()
 	m.nextRenewal.WithLabelValues("server").Set(float64(e.Next.Unix()))
 }
