@@ -75,7 +75,7 @@ func (s *Server) loadPKI() (*pki.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.material.Store(snap)
+	s.noteIssuers(snap)
 	snap.Revocation, err = s.revocation()
 	return snap, err
 }

@@ -75,20 +75,19 @@ func (s *Server) newLists(c *config.Config) (*revocation.Source, error) {
 	})
 }
 
-// issuers returns the CA certificates in force.
-func (s *Server) issuers() []*x509.Certificate {
-	snap := s.material.Load()
-	if snap == nil {
-		return nil
-	}
-	out := append([]*x509.Certificate(nil), snap.Bundle.Certificates()...)
+// noteIssuers keeps the CA certificates of what was loaded for issuers.
+func (s *Server) noteIssuers(snap *pki.Snapshot) {
+	list := append([]*x509.Certificate(nil), snap.Bundle.Certificates()...)
 	for _, der := range snap.Certificate.Certificate[1:] {
 		if c, err := x509.ParseCertificate(der); err == nil {
-			out = append(out, c)
+			list = append(list, c)
 		}
 	}
-	return out
+	s.cas.Store(&list)
 }
+
+// issuers returns the CA certificates that were loaded last.
+func (s *Server) issuers() []*x509.Certificate { return *s.cas.Load() }
 
 // A listTransport fetches lists over connections that the CAs in force vouch
 // for; it keeps none open, for the hour between two looks.
@@ -194,7 +193,7 @@ func (s *Server) firstLists(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.material.Store(snap)
+	s.noteIssuers(snap)
 	if s.revoking.source, err = s.newLists(s.config); err != nil {
 		return err
 	}

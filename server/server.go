@@ -8,6 +8,7 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,9 +67,9 @@ type Server struct {
 	manager  *stepca.Manager // nil where the certificate comes from files
 	reload   chan struct{}   // by Reload
 	revoking revocationState
-	material atomic.Pointer[pki.Snapshot] // last loaded, without its Revocation
-	renewed  chan struct{}                // by the manager, or a revocation list
-	remade   chan struct{}                // by a configuration that wants others of them
+	cas      atomic.Pointer[[]*x509.Certificate] // those that were loaded last, for the lists
+	renewed  chan struct{}                       // by the manager, or a revocation list
+	remade   chan struct{}                       // by a configuration that wants others of them
 }
 
 // New loads the configuration and all it names, and opens the state store. The
