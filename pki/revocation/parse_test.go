@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
 	"github.com/sangate/sangate/pki/revocation"
 )
 
@@ -99,6 +102,14 @@ func TestParseCRLRefuses(t *testing.T) {
 		{"entry changed", renumbered, revocation.ErrIssuer, ""},
 		{"cut off", good[:len(good)-20], nil, "cut off"},
 		{"trailing byte", append(bytes.Clone(good), 0), nil, "cut off"},
+		{"something after the signature", func() []byte {
+			var list cryptobyte.String
+			in := cryptobyte.String(good)
+			in.ReadASN1(&list, cbasn1.SEQUENCE)
+			var b cryptobyte.Builder
+			seq(func(b *cryptobyte.Builder) { b.AddBytes(list) }, integer(1))(&b)
+			return b.BytesOrPanic()
+		}(), nil, "malformed"},
 		{"two in one file", append(pemOf("X509 CRL"), pemOf("X509 CRL")...), nil, "follows"},
 		{"PEM of another type", pemOf("CERTIFICATE"), nil, "PEM of type"},
 		{"PEM cut off", pemOf("X509 CRL")[:150], nil, "neither"},
