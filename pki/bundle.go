@@ -23,28 +23,66 @@ const maxBundle = 10_000
 type Bundle struct {
 	certs  []*x509.Certificate
 	pool   *x509.CertPool
+	bound  map[[32]byte][]Domain // by SHA-256 of the anchor; anchors that are not here vouch for any name
 	digest [32]byte
 }
 
-// NewBundle makes a bundle of the given anchors; each once, in a stable order.
-func NewBundle(certs []*x509.Certificate) (*Bundle, error) {
+// A Domain is a SPIFFE trust domain with its authorities. They vouch for SPIFFE
+// IDs of this domain and for nobody else (X.509-SVID, section 5.2).
+type Domain struct {
+	Name        string // such as example.org
+	Authorities []*x509.Certificate
+	// Foreign authorities are a partner's: they cannot vouch for DNS names,
+	// e-mail addresses and other URIs either, so a certificate that carries
+	// one beside its SPIFFE ID is not trusted.
+	Foreign bool
+}
+
+// NewBundle makes a bundle of the given anchors, which vouch for any name, and
+// of trust domains; each anchor once, in a stable order.
+func NewBundle(certs []*x509.Certificate, domains ...Domain) (*Bundle, error) {
+	b := &Bundle{pool: x509.NewCertPool(), bound: make(map[[32]byte][]Domain)}
 	certs = slices.Clone(certs)
+	for _, d := range domains {
+		for _, c := range d.Authorities {
+			if !slices.ContainsFunc(certs, c.Equal) || len(b.bound[sha256.Sum256(c.Raw)]) > 0 {
+				sum := sha256.Sum256(c.Raw)
+				b.bound[sum] = append(b.bound[sum], Domain{Name: d.Name, Foreign: d.Foreign})
+				certs = append(certs, c)
+			}
+		}
+	}
 	slices.SortFunc(certs, func(a, b *x509.Certificate) int { return slices.Compare(a.Raw, b.Raw) })
-	certs = slices.CompactFunc(certs, (*x509.Certificate).Equal)
-	if len(certs) == 0 {
+	b.certs = slices.CompactFunc(certs, (*x509.Certificate).Equal)
+	if len(b.certs) == 0 {
 		return nil, ErrNoRoots
 	}
-	if len(certs) > maxBundle {
-		return nil, fmt.Errorf("%d certificates in the trust bundle, at most %d are allowed", len(certs), maxBundle)
+	if len(b.certs) > maxBundle {
+		return nil, fmt.Errorf("%d certificates in the trust bundle, at most %d are allowed", len(b.certs), maxBundle)
 	}
-	b := &Bundle{certs: certs, pool: x509.NewCertPool()}
 	h := sha256.New()
-	for _, c := range certs {
+	for _, c := range b.certs {
 		b.pool.AddCert(c)
 		h.Write(c.Raw)
+		for _, d := range b.bound[sha256.Sum256(c.Raw)] {
+			fmt.Fprintf(h, "%q %t", d.Name, d.Foreign)
+		}
 	}
 	h.Sum(b.digest[:0])
 	return b, nil
+}
+
+// vouches reports whether a chain of the leaf with these names may end in the
+// anchor.
+func (b *Bundle) vouches(anchor *x509.Certificate, id *Identity) bool {
+	if len(b.bound) == 0 {
+		return true
+	}
+	domains, bound := b.bound[sha256.Sum256(anchor.Raw)]
+	return !bound || slices.ContainsFunc(domains, func(d Domain) bool {
+		domain, _, _ := strings.Cut(strings.TrimPrefix(id.SPIFFEID, spiffeScheme), "/")
+		return id.SPIFFEID != "" && domain == d.Name && (!d.Foreign || len(id.SANs) == 1)
+	})
 }
 
 // Certificates returns the anchors, sorted by their DER. Not to be changed.

@@ -2,6 +2,7 @@ package pki
 
 import (
 	"crypto/x509"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -18,14 +19,11 @@ type Peer struct {
 	anchor        atomic.Pointer[anchor]
 }
 
-// An anchor is what is known of a Peer's chain under one bundle: when it is
-// valid, or why it is not.
+// An anchor is what is known of a Peer's chains under one bundle.
 type anchor struct {
-	bundle              *Bundle
-	refused             Reason // CertUntrusted or CertExpired where no chain verifies
-	notBefore, notAfter time.Time
-	chain               []*x509.Certificate
-	prepared            atomic.Pointer[any] // of chain, for Revocation; nil until asked for
+	bundle  *Bundle
+	refused Reason   // CertUntrusted or CertExpired where no chain verifies
+	chains  []*chain // the one that is valid longest first
 }
 
 // NewPeer describes the client that sent the chain (leaf first), as verified
@@ -40,7 +38,7 @@ func NewPeer(sent []*x509.Certificate, bundle *Bundle, chains [][]*x509.Certific
 		}
 	}
 	if len(chains) > 0 {
-		p.anchor.Store(newAnchor(bundle, chains))
+		p.anchor.Store(newAnchor(bundle, chains, p.Identity))
 	}
 	return p
 }
@@ -48,10 +46,21 @@ func NewPeer(sent []*x509.Certificate, bundle *Bundle, chains [][]*x509.Certific
 // Check says whether the certificate is still good at time now under the
 // snapshot: [CertExpired], [CertRevoked], [RevocationUnknown], [CertUntrusted],
 // or nothing. It allocates nothing but when the bundle has changed since the
-// last call, when the chain is verified anew.
+// last call, when the chain is verified anew, and where something was revoked.
 func (p *Peer) Check(s *Snapshot, now time.Time) Reason {
+	switch found := p.Find(s, now); found.Reason {
+	case Revoked:
+		return CertRevoked
+	default:
+		return found.Reason
+	}
+}
+
+// Find is [Peer.Check] with where it comes from. Its reason is [Revoked] where
+// that of Check is [CertRevoked].
+func (p *Peer) Find(s *Snapshot, now time.Time) Finding {
 	if now.Before(p.Leaf.NotBefore) || now.After(p.Leaf.NotAfter) {
-		return CertExpired
+		return Finding{Reason: CertExpired}
 	}
 	a := p.anchor.Load()
 	if a == nil || a.bundle != s.Bundle {
@@ -59,20 +68,20 @@ func (p *Peer) Check(s *Snapshot, now time.Time) Reason {
 	}
 	switch {
 	case a.refused != "":
-		return a.refused
-	case now.Before(a.notBefore) || now.After(a.notAfter):
-		return CertExpired
+		return Finding{Reason: a.refused}
+	case !slices.ContainsFunc(a.chains, func(c *chain) bool { return c.validAt(now) }):
+		return Finding{Reason: CertExpired}
 	case s.Revocation != nil:
-		return p.revoked(a, s.Revocation, now)
+		return revoked(a.chains, s.Revocation, p.Identity.SANs, now)
 	}
-	return ""
+	return Finding{}
 }
 
 // NotAfter returns the last moment the peer can be let in under the bundle it
 // was last checked with.
 func (p *Peer) NotAfter() time.Time {
-	if a := p.anchor.Load(); a != nil && a.refused == "" && a.notAfter.Before(p.Leaf.NotAfter) {
-		return a.notAfter
+	if a := p.anchor.Load(); a != nil && a.refused == "" && a.chains[0].notAfter.Before(p.Leaf.NotAfter) {
+		return a.chains[0].notAfter
 	}
 	return p.Leaf.NotAfter
 }
@@ -87,38 +96,18 @@ func (p *Peer) reanchor(bundle *Bundle, now time.Time) *anchor {
 	if err != nil {
 		chains = nil
 	}
-	a := newAnchor(bundle, chains)
-	if a.refused != "" && verifyReason(err, now) == Expired {
+	a := newAnchor(bundle, chains, p.Identity)
+	if err != nil && verifyReason(err, now) == Expired {
 		a.refused = CertExpired // an issuer is; the leaf was looked at before
 	}
 	p.anchor.Store(a)
 	return a
 }
 
-// newAnchor keeps the chain that is valid longest.
-func newAnchor(bundle *Bundle, chains [][]*x509.Certificate) *anchor {
-	a := &anchor{bundle: bundle, refused: CertUntrusted, chain: longest(chains)}
-	if a.chain != nil {
-		a.refused = ""
-		a.notBefore, a.notAfter = validity(a.chain)
+func newAnchor(bundle *Bundle, verified [][]*x509.Certificate, id *Identity) *anchor {
+	a := &anchor{bundle: bundle, chains: bundle.usable(verified, id)}
+	if len(a.chains) == 0 {
+		a.refused = CertUntrusted
 	}
 	return a
-}
-
-// revoked asks r about the anchored chain, which it prepares once.
-func (p *Peer) revoked(a *anchor, r Revocation, now time.Time) Reason {
-	prepared := a.prepared.Load()
-	if prepared == nil {
-		once := r.Prepare(a.chain, p.Identity.SANs)
-		prepared = &once
-		a.prepared.Store(prepared)
-	}
-	switch reason, _ := r.Check(*prepared, now); reason {
-	case "":
-		return ""
-	case Revoked:
-		return CertRevoked
-	default:
-		return reason
-	}
 }

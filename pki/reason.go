@@ -42,6 +42,7 @@ func HandshakeReasons() []Reason {
 type RefusedError struct {
 	Reason Reason
 	Detail string
+	Source string // of [Revoked] and [RevocationUnknown]: as in [Finding]
 }
 
 func (e *RefusedError) Error() string { return string(e.Reason) + ": " + e.Detail }

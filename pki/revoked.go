@@ -1,60 +1,74 @@
 package pki
 
 import (
+	"context"
 	"crypto/x509"
 	"time"
 )
 
-// A Revocation tells whose certificate was taken back. It is immutable: what is
-// known of revocation is part of the snapshot. pki/revocation has one.
+// A Revocation tells whose certificate was taken back: what is known of it is
+// part of the snapshot. pki/revocation has one.
 type Revocation interface {
 	// Prepare does, once for a verified chain (leaf first) and the leaf's
 	// names, what of the work does not depend on what was revoked.
 	Prepare(chain []*x509.Certificate, names []SAN) (prepared any)
-	// Check answers for what Prepare returned: [Revoked] or
-	// [RevocationUnknown] with a detail for the log, or nothing. It does no
-	// I/O and, where the answer is nothing, does not allocate.
-	Check(prepared any, now time.Time) (reason Reason, detail string)
+	// Check answers for what Prepare returned. It does no I/O and, where
+	// there is nothing to say against the chain, does not allocate.
+	Check(prepared any, now time.Time) Finding
 }
 
-// checkRevoked is the handshake's look at revocation.
-func (s *Snapshot) checkRevoked(verified [][]*x509.Certificate, now time.Time) error {
+// revocationWait bounds how long a handshake waits for an [Awaiter].
+const revocationWait = 3 * time.Second
+
+// An Awaiter is a [Revocation] that may know more soon. Await returns when it
+// does for what Prepare returned, or when ctx ends. It is asked in a handshake,
+// once, where the answer was [RevocationUnknown]; never at a request.
+type Awaiter interface {
+	Await(ctx context.Context, prepared any)
+}
+
+// A Finding is what revocation has to say against a chain; the zero value is
+// nothing.
+type Finding struct {
+	Reason Reason // [Revoked] or [RevocationUnknown]
+	Source string // the list, the denylist or the responder that says so, as configured; may be empty
+	Detail string // for the log
+}
+
+// checkRevoked is the handshake's look at revocation: one good chain is enough.
+func (s *Snapshot) checkRevoked(chains []*chain, names []SAN, now func() time.Time) error {
 	if s.Revocation == nil {
 		return nil
 	}
-	chain := longest(verified)
-	id, _ := ParseIdentity(chain[0]) // names that are unusable are refused at the request
-	if reason, detail := s.Revocation.Check(s.Revocation.Prepare(chain, id.SANs), now); reason != "" {
-		return refuse(reason, detail)
+	first := revoked(chains, s.Revocation, names, now())
+	if awaiter, ok := s.Revocation.(Awaiter); ok && first.Reason == RevocationUnknown {
+		ctx, cancel := context.WithTimeout(context.Background(), revocationWait)
+		defer cancel()
+		for _, c := range chains {
+			awaiter.Await(ctx, c.preparedFor(s.Revocation, names))
+		}
+		first = revoked(chains, s.Revocation, names, now())
 	}
-	return nil
+	if first.Reason == "" {
+		return nil
+	}
+	return &RefusedError{Reason: first.Reason, Detail: first.Detail, Source: first.Source}
 }
 
-// longest returns the chain that is valid longest, of those that are short
-// enough; nil where there is none.
-func longest(chains [][]*x509.Certificate) (best []*x509.Certificate) {
-	var end time.Time
-	for _, chain := range chains {
-		if len(chain) > maxChain {
+// revoked asks r about each chain that is valid now. It finds nothing where r
+// has nothing to say against one of them.
+func revoked(chains []*chain, r Revocation, names []SAN, now time.Time) (first Finding) {
+	for _, c := range chains {
+		if !c.validAt(now) {
 			continue
 		}
-		if _, notAfter := validity(chain); best == nil || notAfter.After(end) {
-			best, end = chain, notAfter
+		found := r.Check(c.preparedFor(r, names), now)
+		if found.Reason == "" {
+			return Finding{}
+		}
+		if first.Reason == "" {
+			first = found
 		}
 	}
-	return best
-}
-
-// validity returns when all of a chain is valid.
-func validity(chain []*x509.Certificate) (notBefore, notAfter time.Time) {
-	notBefore, notAfter = chain[0].NotBefore, chain[0].NotAfter
-	for _, c := range chain[1:] {
-		if c.NotBefore.After(notBefore) {
-			notBefore = c.NotBefore
-		}
-		if c.NotAfter.Before(notAfter) {
-			notAfter = c.NotAfter
-		}
-	}
-	return notBefore, notAfter
+	return first
 }

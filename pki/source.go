@@ -12,8 +12,7 @@ type Source struct {
 	load func() (*Snapshot, error)
 	cur  atomic.Pointer[Snapshot]
 
-	mu        sync.Mutex // one reload at a time
-	listeners []func(*Snapshot)
+	mu sync.Mutex // one reload at a time
 }
 
 // NewSource loads the first snapshot by load, which must return a new Snapshot
@@ -28,13 +27,6 @@ func NewSource(load func() (*Snapshot, error)) (*Source, error) {
 
 // Snapshot returns the one in force.
 func (s *Source) Snapshot() *Snapshot { return s.cur.Load() }
-
-// Notify calls fn after each swap, in order, with the new snapshot.
-func (s *Source) Notify(fn func(*Snapshot)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.listeners = append(s.listeners, fn)
-}
 
 // Reload loads and swaps; it reports whether anything changed. A bundle or
 // certificate equal to the one in force keeps its identity, so that peers need
@@ -63,9 +55,6 @@ func (s *Source) Reload() (changed bool, err error) {
 		next.Generation = cur.Generation + 1
 	}
 	s.cur.Store(next)
-	for _, fn := range s.listeners {
-		fn(next)
-	}
 	return true, nil
 }
 

@@ -51,7 +51,12 @@ func (s *Snapshot) ServerConfig(opts TLSOptions) *tls.Config {
 			if err := CheckChain(cs.PeerCertificates, cs.VerifiedChains); err != nil {
 				return err
 			}
-			return s.checkRevoked(cs.VerifiedChains, now())
+			id, _ := ParseIdentity(cs.PeerCertificates[0]) // names that are unusable are refused at the request
+			chains := s.Bundle.usable(cs.VerifiedChains, id)
+			if len(chains) == 0 {
+				return refuse(Untrusted, "the SPIFFE ID is of another trust domain than the root")
+			}
+			return s.checkRevoked(chains, id.SANs, now)
 		},
 	}
 }

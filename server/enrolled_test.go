@@ -1,11 +1,14 @@
 package server_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/sangate/sangate/pki/stepca/steptest"
 	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/servertest"
 )
 
 // enrolledConfig writes the configuration of a gate that gets its certificate
@@ -121,6 +125,50 @@ func TestStartsWithoutItsCA(t *testing.T) {
 	}
 	if status, body := get(t, stepClient(t, ca, crt, ckey), url+"/tools", key); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
+	}
+}
+
+// Where the certificate comes from is changed while running, from files to
+// step-ca, to another name, and, the CA gone, back.
+func TestChangesItsOrigin(t *testing.T) {
+	ca := steptest.Start(t, steptest.Options{})
+	g := servertest.Start(t, servertest.Options{})
+	var before string
+	stepCA := func(sans string) func(string) string {
+		return func(yaml string) string {
+			before = yaml
+			return strings.Replace(yaml, "cert: server.crt, key: server.key", fmt.Sprintf(
+				`stepCA: {url: "%s", fingerprint: %s, provisioner: %s, passwordFile: %s, sans: [localhost, %s]}`,
+				ca.URL, ca.Fingerprint, steptest.Provisioner, ca.PasswordFile(), sans), 1)
+		}
+	}
+	shown := func() *x509.Certificate {
+		conf := g.TLS(g.Cert("acme"))
+		conf.InsecureSkipVerify = true // whose it is, is the question
+		conn, err := tls.Dial("tcp", g.Addr, conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0]
+	}
+	g.Configure(stepCA("127.0.0.1"))
+	files := before
+	first := shown()
+	if len(first.IPAddresses) != 1 || first.Issuer.CommonName == g.CA.Cert.Subject.CommonName {
+		t.Fatalf("still shows a certificate of %s for %v", first.Issuer, first.IPAddresses)
+	}
+	if g.Metric("sangate_certificate_renewals_total", "result", "ok") != 1 {
+		t.Error("the enrolment is not counted")
+	}
+	g.Configure(func(string) string { return stepCA("127.0.0.2")(files) })
+	if !servertest.WaitFor(func() bool { ips := shown().IPAddresses; return len(ips) == 1 && ips[0].String() == "127.0.0.2" }, 10*time.Second) {
+		t.Fatal("the new name was not enrolled for")
+	}
+	ca.Stop()
+	g.Configure(func(string) string { return files })
+	if !shown().Equal(readLeaf(t, filepath.Join(g.Dir, "server.crt"))) {
+		t.Error("does not show the files' certificate")
 	}
 }
 

@@ -125,6 +125,9 @@ func (l *listener) refused(ctx context.Context, c *connection, err error) {
 		reason = pki.Timeout // whatever the closed connection made of it
 	}
 	l.metrics.HandshakeRefused(reason)
+	if refused, ok := errors.AsType[*pki.RefusedError](err); ok {
+		l.metrics.Revoked(reason, refused.Source)
+	}
 	l.log.Info("handshake refused", "reason", reason, "remote", c.RemoteAddr().String(), "err", err.Error())
 }
 

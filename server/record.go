@@ -9,6 +9,7 @@ import (
 
 	jsonv2 "github.com/go-json-experiment/json"
 
+	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
@@ -42,6 +43,7 @@ func (s *Server) admit(r *http.Request, name string) auth.Decision {
 // level debug.
 func (s *Server) record(r *http.Request, d *auth.Decision, took time.Duration) {
 	s.metrics.Decision(d, took)
+	detail := s.detail(r, d)
 	level, message := slog.LevelInfo, "request refused"
 	if d.OK() {
 		level, message = slog.LevelDebug, "request admitted"
@@ -49,16 +51,28 @@ func (s *Server) record(r *http.Request, d *auth.Decision, took time.Duration) {
 	if !s.log.Enabled(r.Context(), level) {
 		return
 	}
-	detail := ""
-	if err := peerOf(r).IdentityErr; err != nil && d.Stage == auth.Certificate {
-		detail = err.Error()
-	}
 	s.log.LogAttrs(r.Context(), level, message,
 		slog.String("stage", string(d.Stage)), slog.String("reason", string(d.Reason)), slog.String("detail", detail),
 		slog.String("tenant", d.Principal.TenantID), slog.String("rule", d.Rule),
 		slog.String("identity", d.Principal.Identity.Name()), slog.String("serial", d.Principal.Identity.Serial),
 		slog.String("key", d.Principal.KeyID), slog.String("method", r.Method), slog.String("path", r.URL.Path),
 		slog.String("remote", r.RemoteAddr), slog.String("requestId", answer.RequestID(r.Context())))
+}
+
+// detail is what the log tells beside the reason. A certificate that was revoked
+// is counted by who says so.
+func (s *Server) detail(r *http.Request, d *auth.Decision) string {
+	switch peer := peerOf(r); {
+	case d.Stage != auth.Certificate:
+		return ""
+	case d.Reason == pki.CertRevoked || d.Reason == pki.RevocationUnknown:
+		found := peer.Find(d.Snapshot.PKI, s.opts.Now())
+		s.metrics.Revoked(d.Reason, found.Source)
+		return found.Detail
+	case peer.IdentityErr != nil:
+		return peer.IdentityErr.Error()
+	}
+	return ""
 }
 
 // run calls a tool: bounded in time, ended when the request may go on no

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"reflect"
 	"sync"
 	"time"
 
@@ -25,8 +24,8 @@ const keyPoll = 250 * time.Millisecond
 func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 	options := pki.WatchOptions{Logger: s.log}
 	configForce, certForce := make(chan struct{}), make(chan struct{})
-	configs := pki.NewWatcher(func() []string { return []string{s.opts.ConfigFile} }, s.reloadConfig, options)
-	certs := pki.NewWatcher(s.certificatePaths, s.filesChanged, options)
+	configs := pki.NewWatcher(func() []string { return []string{s.opts.ConfigFile} }, func() error { return s.reloadConfig(ctx) }, options)
+	certs := pki.NewWatcher(s.pki.Paths, s.filesChanged, options)
 	wg.Go(func() { configs.Run(ctx, configForce) })
 	wg.Go(func() { certs.Run(ctx, certForce) })
 	wg.Go(func() { s.store.Watch(ctx, keyPoll, func() error { return s.reloadKeys(ctx) }) })
@@ -48,12 +47,6 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 	})
 }
 
-func (s *Server) certificatePaths() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.config.TLS.Paths()
-}
-
 // swap puts a changed copy of the snapshot in force. Callers hold mu.
 func (s *Server) swap(change func(next *auth.Snapshot)) {
 	next := *s.gate.Snapshot()
@@ -65,25 +58,31 @@ func (s *Server) swap(change func(next *auth.Snapshot)) {
 
 func (s *Server) handshakeConfig(c *config.Config) *tls.Config {
 	version, _ := c.TLS.Version() // was checked when c was loaded
-	return s.source.Snapshot().ServerConfig(pki.TLSOptions{
+	return s.pki.Snapshot().ServerConfig(pki.TLSOptions{
 		MinVersion: version, SessionTickets: c.TLS.SessionTickets, Curves: c.TLS.CurveIDs(), Now: s.opts.Now})
 }
 
 // filesChanged is called when a certificate, a CA, a revocation list or the
 // denylist may have changed.
 func (s *Server) filesChanged() error {
-	s.mu.Lock()
-	lists := s.revoking.source
-	s.mu.Unlock()
-	if lists != nil {
-		lists.Reload()
-	}
+	s.pki.ReadLists()
 	return s.reloadCertificates()
 }
 
+// materialChanged is called when certificate, roots or lists that the gate keeps
+// alive itself have changed.
+func (s *Server) materialChanged() { _ = s.reloadCertificates() } // logged and counted
+
+// DeniedByAPI is the name of the denylist in the state store: in logs, and in
+// sangate_revocations_total.
+const DeniedByAPI = "/api/revocations"
+
 // warn logs what will trouble somebody soon. Callers hold mu, or are New.
 func (s *Server) warn() {
-	for _, w := range s.config.TLS.Files().Warnings(s.source.Snapshot(), s.opts.Now()) {
+	if r := s.config.TLS.Revocation; r != nil && r.Denylist != "" {
+		s.metrics.Denylists(string(r.Denylist))
+	}
+	for _, w := range s.pki.Warnings() {
 		s.log.Warn(w)
 	}
 }
@@ -91,7 +90,7 @@ func (s *Server) warn() {
 func (s *Server) reloadCertificates() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	changed, err := s.source.Reload()
+	changed, err := s.pki.Reload()
 	if err != nil || changed {
 		s.metrics.CertificateReload(err)
 	}
@@ -101,20 +100,18 @@ func (s *Server) reloadCertificates() error {
 	}
 	if changed {
 		s.swap(func(next *auth.Snapshot) {
-			next.PKI, next.TLS = s.source.Snapshot(), s.handshakeConfig(s.config)
+			next.PKI, next.TLS = s.pki.Snapshot(), s.handshakeConfig(s.config)
 		})
-		leaf := s.source.Snapshot().Certificate.Leaf
+		leaf := s.pki.Snapshot().Certificate.Leaf
 		s.log.Info("certificates reloaded", "generation", s.gate.Snapshot().Generation,
-			"serial", leaf.SerialNumber.Text(16), "notAfter", leaf.NotAfter, "clientCAs", len(s.source.Snapshot().Bundle.Certificates()))
+			"serial", leaf.SerialNumber.Text(16), "notAfter", leaf.NotAfter, "clientCAs", len(s.pki.Snapshot().Bundle.Certificates()))
 		s.warn()
 	}
 	return nil
 }
 
-func (s *Server) reloadConfig() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	changed, err := s.applyConfig()
+func (s *Server) reloadConfig(ctx context.Context) error {
+	changed, err := s.applyConfig(ctx)
 	if changed || err != nil {
 		s.metrics.ConfigReload(err)
 	}
@@ -129,39 +126,33 @@ func (s *Server) reloadConfig() error {
 }
 
 // applyConfig reads the file and all it names, and puts everything in force at
-// once or nothing; what says the same as before changes nothing. Callers hold
-// mu.
-func (s *Server) applyConfig() (changed bool, err error) {
+// once or nothing; what says the same as before changes nothing.
+func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	next, err := config.Load(s.opts.ConfigFile, s.opts.Overrides)
 	if err != nil {
 		return false, err
 	}
-	old := s.config
-	if next.Equal(old) {
+	if next.Equal(s.config) { // which only this goroutine changes
 		return false, nil
 	}
-	ring, err := s.readKeys(context.Background(), next)
+	plan, err := s.pki.Prepare(ctx, next)
 	if err != nil {
 		return false, err
 	}
-	undo := s.keep()
-	remade, err := s.remake(next)
-	if err == nil {
-		s.config = next // the source reads what it names
-		_, err = s.source.Reload()
-	}
+	defer plan.Discard()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ring, err := s.readKeys(ctx, next)
 	if err != nil {
-		undo()
 		return false, err
 	}
-	if remade {
-		select {
-		case s.remade <- struct{}{}:
-		default: // a change is due already
-		}
+	if err := plan.Commit(); err != nil {
+		return false, err
 	}
+	old := s.config
+	s.config = next
 	s.swap(func(snap *auth.Snapshot) {
-		snap.PKI, snap.TLS = s.source.Snapshot(), s.handshakeConfig(next)
+		snap.PKI, snap.TLS = s.pki.Snapshot(), s.handshakeConfig(next)
 		snap.Tenants, snap.Keys, snap.Tools = next.Table, ring, snap.Tools.Renew()
 	})
 	s.log.Info("configuration reloaded", "generation", s.gate.Snapshot().Generation, "tenants", len(next.Tenants))
@@ -172,31 +163,6 @@ func (s *Server) applyConfig() (changed bool, err error) {
 		s.log.Warn("limits and log take effect at the next start")
 	}
 	return true, nil
-}
-
-// keep returns what puts back the configuration, the manager and the lists that
-// are in force. Callers hold mu.
-func (s *Server) keep() (undo func()) {
-	c, m, r := s.config, s.manager, s.revoking
-	return func() { s.config, s.manager, s.revoking = c, m, r }
-}
-
-// remake makes the manager and the lists anew where the configuration wants
-// others, and reports whether it did. Callers hold mu.
-func (s *Server) remake(next *config.Config) (remade bool, err error) {
-	if !reflect.DeepEqual(next.TLS.StepCA, s.config.TLS.StepCA) {
-		remade = true
-		if s.manager, err = s.newManager(next); err != nil {
-			return false, err
-		}
-	}
-	if reflect.DeepEqual(next.TLS.Revocation, s.config.TLS.Revocation) {
-		return remade, nil
-	}
-	if s.revoking.source, err = s.newLists(next); err != nil {
-		return false, err
-	}
-	return true, s.loadLists(context.Background(), s.revoking.source)
 }
 
 func (s *Server) reloadKeys(ctx context.Context) error {
@@ -248,15 +214,10 @@ func (s *Server) certificates() []tool.GateCertificate {
 // nextRenewal is when the server certificate is planned to be renewed; zero
 // where that is others' doing.
 func (s *Server) nextRenewal() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.manager != nil:
-		return s.manager.Next().UTC()
-	case s.opts.NextRenewal != nil:
-		return s.opts.NextRenewal().UTC()
+	if next := s.pki.Next(); !next.IsZero() || s.opts.NextRenewal == nil {
+		return next
 	}
-	return time.Time{}
+	return s.opts.NextRenewal().UTC()
 }
 
 func (s *Server) checkCertificate(context.Context) error {

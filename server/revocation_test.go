@@ -31,6 +31,7 @@ func TestDenylist(t *testing.T) {
 	cert, other := g.Cert("acme"), g.CA.Issue(t, pkitest.Leaf{URIs: []string{"spiffe://example.org/tenant/acme/other"}})
 	report := inspectLeaf(t, cert)
 	token := "Authorization: Bearer " + g.Key("acme")
+	refused := 0.0
 	for name, line := range map[string]string{
 		"certificate": "sha256:" + report.Fingerprints.SHA256,
 		"key":         "spki:" + strings.ToUpper(report.Fingerprints.SPKISHA256),
@@ -65,6 +66,10 @@ func TestDenylist(t *testing.T) {
 				t.Error("a handshake of the denied certificate got through")
 			}
 			wantChange(t, g, handshakes, "result", shaken, map[string]float64{"revoked": 1})
+			refused += 2 // the call and the handshake
+			if n := g.Metric("sangate_revocations_total", "name", filepath.Join(g.Dir, "ca.crt.denied")); n != refused {
+				t.Errorf("%v refusals by the denylist, want %v", n, refused)
+			}
 			if res := ask(t, bystander, http.MethodGet, g.URL+"/tools", "", token); res.StatusCode != 200 {
 				t.Errorf("another certificate: %s", res.Status)
 			}
@@ -134,6 +139,9 @@ func TestRevocationByStepCA(t *testing.T) {
 		t.Error("the revoked certificate got in")
 	}
 	wantChange(t, g, handshakes, "result", before, map[string]float64{"revoked": 1})
+	if n := g.Metric("sangate_revocations_total", list...); n != 2 {
+		t.Errorf("%v refusals by the list, want 2: the call and the handshake", n)
+	}
 	if res := ask(t, stepClient(t, ca, goodCrt, goodKey), http.MethodGet, g.URL+"/tools", "", token); res.StatusCode != 200 {
 		t.Errorf("another certificate: %s", res.Status)
 	}

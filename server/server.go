@@ -8,21 +8,19 @@ package server
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sangate/sangate/pki"
-	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/material"
 	"github.com/sangate/sangate/server/mcp"
 	"github.com/sangate/sangate/server/octopus"
 	"github.com/sangate/sangate/server/store"
@@ -53,7 +51,7 @@ type Server struct {
 	log     *slog.Logger
 	metrics *admin.Metrics
 	store   *store.Store
-	source  *pki.Source
+	pki     *material.Keeper
 	gate    *auth.Gate
 	live    *live
 	conns   *connections
@@ -62,14 +60,9 @@ type Server struct {
 
 	limits config.Limits // those of the start
 
-	mu       sync.Mutex // one change of the snapshot at a time
-	config   *config.Config
-	manager  *stepca.Manager // nil where the certificate comes from files
-	reload   chan struct{}   // by Reload
-	revoking revocationState
-	cas      atomic.Pointer[[]*x509.Certificate] // those that were loaded last, for the lists
-	renewed  chan struct{}                       // by the manager, or a revocation list
-	remade   chan struct{}                       // by a configuration that wants others of them
+	mu     sync.Mutex // one change of the snapshot at a time
+	config *config.Config
+	reload chan struct{} // by Reload
 }
 
 // New loads the configuration and all it names, and opens the state store. The
@@ -86,19 +79,10 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: opts, log: opts.Logger, config: c, limits: c.Limits, reload: make(chan struct{}, 1),
-		renewed: make(chan struct{}, 1), remade: make(chan struct{}, 1),
 		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive(),
 		conns: newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace)}
-	if s.manager, err = s.newManager(c); err != nil {
-		return nil, err
-	}
-	if err := s.firstCertificate(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.firstLists(ctx); err != nil {
-		return nil, err
-	}
-	if s.source, err = pki.NewSource(s.loadPKI); err != nil {
+	s.pki, err = material.Open(ctx, c, material.Options{Logger: s.log, Now: opts.Now, OnRenewal: s.metrics.Renewal, OnList: s.metrics.List})
+	if err != nil {
 		return nil, err
 	}
 	s.warn()
@@ -125,7 +109,7 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.gate = auth.NewGate(&auth.Snapshot{Generation: 1, PKI: s.source.Snapshot(), TLS: s.handshakeConfig(s.config),
+	s.gate = auth.NewGate(&auth.Snapshot{Generation: 1, PKI: s.pki.Snapshot(), TLS: s.handshakeConfig(s.config),
 		Tenants: s.config.Table, Keys: ring, Tools: catalog}, s.opts.Now)
 	s.metrics.Certificates(func() *pki.Snapshot { return s.gate.Snapshot().PKI })
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
@@ -164,7 +148,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	httpServer, adminServer := s.httpServer(), s.adminServer()
 
 	s.watch(watching, &background) // from here on the configuration may change
-	background.Go(func() { s.keepFresh(watching) })
+	background.Go(func() { s.pki.Run(watching, s.materialChanged) })
 	background.Go(func() { s.live.sweep(watching, s.gate) })
 	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now) })
 	serving.Go(func() { failed <- gateListener.run() })

@@ -97,7 +97,7 @@ func TestCheckAllocatesNothing(t *testing.T) {
 	root := newIssuer(t, "root", nil, nil)
 	middle := newIssuer(t, "middle", root, nil)
 	lists := []*revocation.CRL{parse(t, middle.crl(t, list{serials: numbers(1, 2, 3)}), time.Now(), middle), parse(t, root.crl(t, list{}), time.Now(), root)}
-	set := revocation.NewSet(lists, denyRules(t), revocation.SetOptions{})
+	set := revocation.NewSet(lists, []*revocation.Denylist{denyRules(t)}, revocation.SetOptions{})
 	names := []pki.SAN{{Type: pki.DNS, Value: "a.example"}}
 	for name, number := range map[string]int64{"good": 9, "revoked": 2, "denied": 0x1f2} {
 		keys := revocation.KeysOf(middle.chain(middle.leaf(t, big.NewInt(number))), names)
@@ -159,7 +159,7 @@ func BenchmarkSet(b *testing.B) {
 		deny := bigDenylist(b, n)
 		kept := float64(heap()) - float64(before)
 		set := revocation.NewSet([]*revocation.CRL{parse(b, bigList(b, middle, n), time.Now(), middle),
-			parse(b, root.crl(b, list{}), time.Now(), root)}, deny, revocation.SetOptions{})
+			parse(b, root.crl(b, list{}), time.Now(), root)}, []*revocation.Denylist{deny}, revocation.SetOptions{})
 		keys := make([]*revocation.Keys, 256)
 		for i := range keys {
 			keys[i] = revocation.KeysOf(middle.chain(middle.leaf(b, nth(n+i))), nil)

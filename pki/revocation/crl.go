@@ -36,6 +36,7 @@ type CRL struct {
 	Number     *big.Int          // nil where it has none
 	ThisUpdate time.Time
 	NextUpdate time.Time
+	Name       string   // the file or URL it was read from, where a Source did
 	Points     []string // URIs of its distribution point, if it names one
 
 	scope   scope

@@ -78,7 +78,7 @@ func TestDenylist(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
-			set := revocation.NewSet(nil, denylist(t, "\ufeff# first", tc.line), revocation.SetOptions{Mode: revocation.Soft})
+			set := revocation.NewSet(nil, []*revocation.Denylist{denylist(t, "\ufeff# first", tc.line)}, revocation.SetOptions{Mode: revocation.Soft})
 			r := set.CheckChain(chain, names, time.Now())
 			if tc.depth < 0 {
 				if r.Status != revocation.Good || r.Detail() != "" {

@@ -111,6 +111,7 @@ func (it *item) look(ctx context.Context, anew bool) (Outcome, error) {
 	if next == nil {
 		return Refused, err
 	}
+	next.Name = it.name
 	if held != nil {
 		if err := next.replaces(held); err != nil {
 			return Refused, err

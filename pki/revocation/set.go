@@ -37,15 +37,20 @@ type SetOptions struct {
 // intermediate whose issuer has a list here. A set of a denylist alone is Soft.
 type Set struct {
 	lists map[issuerKey][]*CRL
-	deny  *Denylist // nil: none
+	deny  []*Denylist
 	opts  SetOptions
 }
 
-// NewSet joins lists and a denylist, which may be nil. Of two lists about the
+// NewSet joins lists and denylists, of which any may be nil. Of two lists about the
 // same certificates the newer counts. An issuer that splits its list by
 // distribution point must be given with all the parts.
-func NewSet(lists []*CRL, deny *Denylist, opts SetOptions) *Set {
-	s := &Set{lists: make(map[issuerKey][]*CRL), deny: deny, opts: opts}
+func NewSet(lists []*CRL, deny []*Denylist, opts SetOptions) *Set {
+	s := &Set{lists: make(map[issuerKey][]*CRL), opts: opts}
+	for _, d := range deny {
+		if d != nil {
+			s.deny = append(s.deny, d)
+		}
+	}
 	for _, c := range lists {
 		key := issuerKeyOf(c.Issuer)
 		same := slices.IndexFunc(s.lists[key], func(o *CRL) bool { return o.scope == c.scope })
@@ -100,9 +105,9 @@ func (s *Set) Check(k *Keys, now time.Time) Result {
 	if len(k.certs) == 0 {
 		return Result{why: "no certificate"}
 	}
-	if s.deny != nil {
-		if depth, line, found := s.deny.find(k); found {
-			return Result{Status: Revoked, Depth: depth, deny: s.deny, line: line}
+	for _, d := range s.deny {
+		if depth, line, found := d.find(k); found {
+			return Result{Status: Revoked, Depth: depth, deny: d, line: line}
 		}
 	}
 	result := Result{Status: Good}
@@ -171,6 +176,18 @@ func reasonName(code uint8) string {
 		return cmp.Or(reasonNames[code], "unspecified")
 	}
 	return fmt.Sprintf("reason %d", code)
+}
+
+// Source names the denylist or the list that the answer is from; empty where it
+// is good, or because there is no list.
+func (r Result) Source() string {
+	switch {
+	case r.deny != nil:
+		return r.deny.name
+	case r.list != nil:
+		return r.list.Name
+	}
+	return ""
 }
 
 // Detail says for the operator's log which list and which entry; empty when

@@ -33,6 +33,7 @@ type Metrics struct {
 	listUpdates   *prometheus.CounterVec
 	listEnd       *prometheus.GaugeVec
 	listEntries   *prometheus.GaugeVec
+	revocations   *prometheus.CounterVec
 	toolCalls     *prometheus.CounterVec
 	toolTime      *prometheus.HistogramVec
 
@@ -71,6 +72,8 @@ func NewMetrics(version, commit string) *Metrics {
 			Help: "When the list that is held ends."}, []string{"name"}),
 		listEntries: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_crl_entries",
 			Help: "Certificates on the list that is held."}, []string{"name"}),
+		revocations: counter("sangate_revocations_total",
+			"Handshakes and requests refused because a certificate was revoked, by the list, denylist or responder that says so.", "name"),
 		toolCalls: counter("sangate_tool_calls_total", "Tool calls, by result.", "tool", "tenant", "result"),
 		toolTime: histogram("sangate_tool_call_duration_seconds", "Time tool calls took.",
 			prometheus.DefBuckets, "tool", "tenant", "result"),
@@ -157,9 +160,25 @@ func (m *Metrics) Renewal(e stepca.Event) {
 // List counts a look at a revocation list. Names are those of the configuration.
 func (m *Metrics) List(u revocation.Update) {
 	m.listUpdates.WithLabelValues(u.Name, string(u.Outcome)).Inc()
+	m.revocations.WithLabelValues(u.Name)
 	if u.List != nil {
 		m.listEnd.WithLabelValues(u.Name).Set(float64(u.List.NextUpdate.Unix()))
 		m.listEntries.WithLabelValues(u.Name).Set(float64(u.List.Len()))
+	}
+}
+
+// Revoked counts a refusal by what says that the certificate was revoked; other
+// reasons it passes over. Names are those of the configuration.
+func (m *Metrics) Revoked(r pki.Reason, name string) {
+	if r == pki.Revoked || r == pki.CertRevoked {
+		m.revocations.WithLabelValues(name).Inc()
+	}
+}
+
+// Denylists has the counters of denylists exist before one refuses anybody.
+func (m *Metrics) Denylists(names ...string) {
+	for _, name := range names {
+		m.revocations.WithLabelValues(name)
 	}
 }
 

@@ -1,0 +1,91 @@
+package material
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/revocation"
+	"github.com/sangate/sangate/server/config"
+)
+
+// listsLoad bounds the wait for lists at the start and when the configuration
+// names others.
+const listsLoad = 15 * time.Second
+
+// newLists makes what keeps the configured CRLs fresh, or nil. Lists are taken
+// of the CAs that clients are verified by, and of those above our own leaf:
+// step-ca signs both, and its lists, with its intermediate.
+func (k *Keeper) newLists(c *config.Config) (*revocation.Source, error) {
+	r := c.TLS.Revocation
+	if r == nil || len(r.CRL) == 0 {
+		return nil, nil
+	}
+	files, urls := r.Lists()
+	return revocation.NewSource(revocation.SourceOptions{
+		Files: files, URLs: urls,
+		Issuers:   k.issuers,
+		Transport: listTransport{k.issuers},
+		Now:       k.opts.Now,
+		Logger:    k.opts.Logger,
+		OnUpdate:  k.opts.OnList,
+		Notify:    func([]*revocation.CRL) { k.tell() },
+	})
+}
+
+// loadLists looks at all lists of p at once. What does not load is retried by
+// Run; until then crlMode says what that means. A list past its end is no error.
+func (k *Keeper) loadLists(ctx context.Context, p parts) error {
+	if p.lists == nil {
+		return nil
+	}
+	snap, err := p.read() // for who may have signed them
+	if err != nil {
+		return err
+	}
+	k.noteIssuers(snap)
+	ctx, cancel := context.WithTimeout(ctx, listsLoad)
+	defer cancel()
+	if err := p.lists.Load(ctx); err != nil && !errors.Is(err, revocation.ErrStale) {
+		return fmt.Errorf("revocation lists: %w", err)
+	}
+	return nil
+}
+
+// noteIssuers keeps the CA certificates of what was loaded for issuers. Where
+// there are others than before, a list that nobody had signed may now do.
+func (k *Keeper) noteIssuers(snap *pki.Snapshot) {
+	list := slices.Clone(snap.Bundle.Certificates())
+	for _, der := range snap.Certificate.Certificate[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			list = append(list, c)
+		}
+	}
+	before := k.cas.Swap(&list)
+	if before != nil && !slices.EqualFunc(*before, list, (*x509.Certificate).Equal) {
+		k.ReadLists()
+	}
+}
+
+// issuers returns the CA certificates that were loaded last.
+func (k *Keeper) issuers() []*x509.Certificate { return *k.cas.Load() }
+
+// A listTransport fetches lists over connections that the CAs in force vouch
+// for; it keeps none open, for the hour between two looks.
+type listTransport struct{ issuers func() []*x509.Certificate }
+
+func (t listTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	roots := x509.NewCertPool()
+	for _, c := range t.issuers() {
+		roots.AddCert(c)
+	}
+	once := &http.Transport{DisableKeepAlives: true, DisableCompression: true,
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
+	return once.RoundTrip(r)
+}

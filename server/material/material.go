@@ -1,0 +1,145 @@
+// Package material keeps the gate's X.509 material: its own certificate, the
+// trust bundle of its clients, and what is known of revocation.
+//
+// A [Keeper] has it from where the configuration says, files or step-ca, keeps
+// it fresh and joins it to one immutable pki.Snapshot. What does not load
+// leaves the last good one in force. It knows no tenants, and swaps nothing by
+// itself: it tells that there is something new, and its owner takes it up.
+package material
+
+import (
+	"context"
+	"crypto/x509"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/revocation"
+	"github.com/sangate/sangate/pki/stepca"
+	"github.com/sangate/sangate/server/config"
+)
+
+// Options of a Keeper. All are required.
+type Options struct {
+	Logger *slog.Logger
+	Now    func() time.Time
+	// OnRenewal hears of each attempt on the certificate, OnList of each look
+	// at a revocation list.
+	OnRenewal func(stepca.Event)
+	OnList    func(revocation.Update)
+}
+
+// A Keeper holds the material in force. Reload, Deny and Commit are one
+// caller's at a time; the rest is safe for concurrent use.
+type Keeper struct {
+	opts   Options
+	source *pki.Source
+	cas    atomic.Pointer[[]*x509.Certificate] // those that were loaded last, for the lists
+
+	mu     sync.Mutex
+	cur    parts
+	denied *revocation.Denylist // of the state store; nil: none
+	joined joined               // what the snapshot's Revocation was made of
+
+	news  chan struct{}      // something is new
+	yield chan chan struct{} // stop what runs until the channel is closed
+}
+
+// parts are what a configuration wants kept. Immutable.
+type parts struct {
+	config *config.Config
+	origin origin
+	lists  *revocation.Source // nil: no lists are configured
+}
+
+// Open makes what the configuration wants and loads it, waiting for the first
+// certificate where that is still to come. Run keeps it fresh.
+func Open(ctx context.Context, c *config.Config, opts Options) (*Keeper, error) {
+	k := &Keeper{opts: opts, news: make(chan struct{}, 1), yield: make(chan chan struct{})}
+	var err error
+	if k.cur, err = k.make(c); err != nil {
+		return nil, err
+	}
+	if err := k.wait(ctx, k.cur.origin); err != nil {
+		return nil, err
+	}
+	if err := k.loadLists(ctx, k.cur); err != nil {
+		opts.Logger.Error("starting without all revocation lists", "crlMode", c.TLS.Revocation.CRLMode, "err", err)
+	}
+	k.source, err = pki.NewSource(k.load)
+	return k, err
+}
+
+// Snapshot returns what is in force.
+func (k *Keeper) Snapshot() *pki.Snapshot { return k.source.Snapshot() }
+
+// Reload reads everything and reports whether anything changed.
+func (k *Keeper) Reload() (changed bool, err error) { return k.source.Reload() }
+
+// ReadLists has the revocation lists looked at again, behind.
+func (k *Keeper) ReadLists() {
+	if lists := k.parts().lists; lists != nil {
+		lists.Reload()
+	}
+}
+
+// Next returns when the certificate is planned to be renewed; zero where that is
+// others' doing.
+func (k *Keeper) Next() time.Time { return k.parts().origin.next() }
+
+// Paths returns the files and folders to watch.
+func (k *Keeper) Paths() []string { return k.parts().config.TLS.Paths() }
+
+// Warnings tells what will trouble somebody soon.
+func (k *Keeper) Warnings() []string {
+	return k.parts().config.TLS.Files().Warnings(k.Snapshot(), k.opts.Now())
+}
+
+func (k *Keeper) parts() parts {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.cur
+}
+
+// load reads what the configuration in force names.
+func (k *Keeper) load() (*pki.Snapshot, error) {
+	cur := k.parts()
+	snap, err := cur.read()
+	if err != nil {
+		return nil, err
+	}
+	k.noteIssuers(snap)
+	snap.Revocation, err = k.revocation(cur)
+	return snap, err
+}
+
+// read reads certificate and trust bundle.
+func (p *parts) read() (*pki.Snapshot, error) {
+	cert, err := p.origin.certificate()
+	if err != nil {
+		return nil, err
+	}
+	roots, domains := p.origin.anchors(&p.config.TLS)
+	if len(p.config.TLS.ClientCA) > 0 {
+		files, err := pki.LoadBundle(config.Strings(p.config.TLS.ClientCA))
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots[:len(roots):len(roots)], files.Certificates()...)
+	}
+	bundle, err := pki.NewBundle(roots, domains...)
+	if err != nil {
+		return nil, err
+	}
+	return &pki.Snapshot{Certificate: cert, Bundle: bundle}, nil
+}
+
+// tell has the owner look. It does not block.
+func (k *Keeper) tell() {
+	select {
+	case k.news <- struct{}{}:
+	default: // a look is due already
+	}
+}

@@ -1,0 +1,120 @@
+package material
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/stepca"
+	"github.com/sangate/sangate/server/config"
+)
+
+// An origin is where the gate's certificate comes from.
+type origin interface {
+	fmt.Stringer // for the log
+	// certificate returns the one to show now, or why there is none.
+	certificate() (*tls.Certificate, error)
+	// anchors returns what comes with it to verify clients by, under t.
+	anchors(t *config.TLS) ([]*x509.Certificate, []pki.Domain)
+	// ready is closed once there has been a certificate.
+	ready() <-chan struct{}
+	// run keeps it alive until ctx ends.
+	run(ctx context.Context) error
+	// next is when it will be renewed; zero where others do that.
+	next() time.Time
+}
+
+func (k *Keeper) newOrigin(c *config.Config) (origin, error) {
+	if c.TLS.StepCA != nil {
+		return k.newEnrolled(c)
+	}
+	return files{&c.TLS}, nil
+}
+
+// files are kept alive by others and watched by the owner.
+type files struct{ tls *config.TLS }
+
+func (f files) String() string                         { return string(f.tls.Cert) }
+func (f files) certificate() (*tls.Certificate, error) { return f.tls.Files().LoadCertificate() }
+func (f files) ready() <-chan struct{}                 { return closed }
+func (f files) run(ctx context.Context) error          { <-ctx.Done(); return nil }
+func (f files) next() time.Time                        { return time.Time{} }
+
+func (f files) anchors(*config.TLS) ([]*x509.Certificate, []pki.Domain) { return nil, nil }
+
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// enrolled comes from step-ca and lies below the state folder.
+type enrolled struct {
+	*stepca.Manager
+	url string
+}
+
+func (k *Keeper) newEnrolled(c *config.Config) (origin, error) {
+	t := c.TLS.StepCA
+	client, err := stepca.New(t.URL, stepca.Options{Fingerprint: t.Fingerprint, Now: k.opts.Now})
+	if err != nil {
+		return nil, err
+	}
+	kind := stepca.ECP256
+	if t.KeyType != "" {
+		if kind, err = stepca.ParseKeyKind(t.KeyType); err != nil {
+			return nil, err
+		}
+	}
+	dir := filepath.Join(string(c.State), "stepca")
+	m, err := stepca.NewManager(client, stepca.ManagerOptions{
+		Dir:        dir,
+		Request:    stepca.Request{Subject: t.SANs[0], SANs: t.SANs, Key: kind},
+		Enroller:   enroller(t, client, filepath.Join(dir, "acme.key")),
+		KeepKey:    t.RenewMode == "renew",
+		RenewAt:    t.RenewAt,
+		Federation: t.Federation,
+		OnEvent:    k.opts.OnRenewal,
+		Logger:     k.opts.Logger,
+		Now:        k.opts.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.Notify(k.tell)
+	return &enrolled{m, t.URL}, nil
+}
+
+// enroller is the one way to a first certificate that the configuration names.
+func enroller(t *config.StepCA, c *stepca.Client, accountFile string) stepca.Enroller {
+	switch {
+	case t.TokenFile != "":
+		return stepca.NewOneTimeToken(c, string(t.TokenFile))
+	case t.PasswordFile != "":
+		return stepca.Password{Client: c, Provisioner: t.Provisioner, File: string(t.PasswordFile)}
+	case t.X5C != nil:
+		return stepca.X5C{Client: c, Provisioner: t.Provisioner, Cert: string(t.X5C.Cert), Key: string(t.X5C.Key)}
+	}
+	return stepca.ACME{Client: c, Provisioner: t.Provisioner, AccountFile: accountFile,
+		Contact: t.ACME.Contact, HTTP: t.ACME.HTTP, TLS: t.ACME.TLS}
+}
+
+func (e *enrolled) String() string                { return e.url }
+func (e *enrolled) ready() <-chan struct{}        { return e.Ready() }
+func (e *enrolled) run(ctx context.Context) error { return e.Run(ctx) }
+func (e *enrolled) next() time.Time               { return e.Next().UTC() }
+
+func (e *enrolled) certificate() (*tls.Certificate, error) {
+	if cert := e.Certificate(); cert != nil {
+		return cert, nil
+	}
+	return nil, errors.New("step-ca has given no certificate yet, or the last one has ended")
+}
+
+func (e *enrolled) anchors(t *config.TLS) ([]*x509.Certificate, []pki.Domain) {
+	if len(t.ClientCA) == 0 || t.StepCA.ClientRoots {
+		return e.Roots(), nil
+	}
+	return nil, nil
+}

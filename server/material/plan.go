@@ -1,0 +1,99 @@
+package material
+
+import (
+	"context"
+	"reflect"
+
+	"github.com/sangate/sangate/server/config"
+)
+
+// A Plan is what a changed configuration wants kept, ready to be put in force.
+// It must be committed or discarded: what was running may be waiting for that.
+type Plan struct {
+	k      *Keeper
+	next   parts
+	resume chan struct{} // nil: nothing was stopped
+}
+
+// Prepare makes what the configuration wants and is not there yet, lists and
+// first certificate included. It takes its time; nothing changes by it.
+func (k *Keeper) Prepare(ctx context.Context, c *config.Config) (*Plan, error) {
+	cur := k.parts()
+	next, err := k.make(c)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{k: k, next: next}
+	if next.origin != cur.origin || next.lists != cur.lists {
+		// One at a time: the next may keep its things where the one before does.
+		resume := make(chan struct{})
+		select {
+		case k.yield <- resume:
+			p.resume = resume
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, firstCertificate)
+	defer cancel()
+	if err := k.wait(ctx, next.origin); err != nil {
+		p.Discard()
+		return nil, err
+	}
+	if next.lists != cur.lists {
+		if err := k.loadLists(ctx, next); err != nil {
+			p.Discard()
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Commit puts it in force, or changes nothing and returns why.
+func (p *Plan) Commit() error {
+	defer p.Discard()
+	k := p.k
+	before := k.exchange(p.next)
+	if _, err := k.source.Reload(); err != nil {
+		k.exchange(before)
+		return err
+	}
+	return nil
+}
+
+// Discard lets run what is in force. It may be called after Commit.
+func (p *Plan) Discard() {
+	if p.resume != nil {
+		close(p.resume)
+		p.resume = nil
+	}
+}
+
+func (k *Keeper) exchange(next parts) (before parts) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	before, k.cur = k.cur, next
+	return before
+}
+
+// make returns what c wants, with all there is already that it wants unchanged.
+func (k *Keeper) make(c *config.Config) (next parts, err error) {
+	cur := k.parts()
+	next.config = c
+	if cur.config != nil && sameOrigin(&cur.config.TLS, &c.TLS) {
+		next.origin = cur.origin
+	} else if next.origin, err = k.newOrigin(c); err != nil {
+		return next, err
+	}
+	if cur.config != nil && reflect.DeepEqual(cur.config.TLS.Revocation, c.TLS.Revocation) {
+		next.lists = cur.lists
+		return next, nil
+	}
+	next.lists, err = k.newLists(c)
+	return next, err
+}
+
+// sameOrigin reports whether both have the certificate from the same place.
+func sameOrigin(a, b *config.TLS) bool {
+	return a.Cert == b.Cert && a.Key == b.Key && a.KeyPasswordFile == b.KeyPasswordFile && reflect.DeepEqual(a.StepCA, b.StepCA)
+}

@@ -1,0 +1,125 @@
+package material
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/revocation"
+	"github.com/sangate/sangate/pki/sanrule"
+	"github.com/sangate/sangate/server/config"
+)
+
+// revoked is a revocation.Set as a pki.Snapshot holds it.
+type revoked struct{ set *revocation.Set }
+
+func (r *revoked) Prepare(chain []*x509.Certificate, names []pki.SAN) any {
+	return revocation.KeysOf(chain, names)
+}
+
+func (r *revoked) Check(prepared any, now time.Time) pki.Finding {
+	switch result := r.set.Check(prepared.(*revocation.Keys), now); result.Status {
+	case revocation.Good:
+		return pki.Finding{}
+	case revocation.Revoked:
+		return pki.Finding{Reason: pki.Revoked, Source: result.Source(), Detail: result.Detail()}
+	default:
+		return pki.Finding{Reason: pki.RevocationUnknown, Source: result.Source(), Detail: result.Detail()}
+	}
+}
+
+// joined is a revoked and what it was made of.
+type joined struct {
+	file   denyFile
+	store  *revocation.Denylist
+	lists  []*revocation.CRL
+	mode   revocation.Mode
+	result *revoked
+}
+
+// A denyFile is the operator's file as it was last read.
+type denyFile struct {
+	name   string
+	digest [sha256.Size]byte
+	list   *revocation.Denylist // nil: none is configured
+}
+
+// Deny has the entries of the state store in the next snapshot; nil: there are
+// none.
+func (k *Keeper) Deny(list *revocation.Denylist) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.denied = list
+}
+
+// revocation returns what is known of revocation now: the same value as before
+// where nothing changed, nil where nothing is configured and nobody denied.
+func (k *Keeper) revocation(cur parts) (pki.Revocation, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := cmp.Or(cur.config.TLS.Revocation, &config.Revocation{})
+	next := joined{store: k.denied}
+	var missing []string
+	if cur.lists != nil {
+		next.lists, missing = cur.lists.Lists(), cur.lists.Missing()
+	}
+	if r.CRLMode == "soft" || len(r.CRL) == 0 {
+		next.mode = revocation.Soft
+	}
+	var err error
+	if next.file, err = k.joined.file.again(string(r.Denylist)); err != nil {
+		return nil, err
+	}
+	if len(r.CRL) == 0 && next.file.list == nil && next.store == nil {
+		k.joined = joined{}
+		return nil, nil
+	}
+	was := &k.joined
+	if was.result != nil && next.file == was.file && next.store == was.store && next.mode == was.mode && slices.Equal(next.lists, was.lists) {
+		return was.result, nil
+	}
+	next.result = &revoked{revocation.NewSet(next.lists, []*revocation.Denylist{next.file.list, next.store},
+		revocation.SetOptions{Missing: missing, Mode: next.mode})}
+	k.joined = next
+	return next.result, nil
+}
+
+// again reads the file unless it says what it said before.
+func (f denyFile) again(name string) (denyFile, error) {
+	if name == "" {
+		return denyFile{}, nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return f, fmt.Errorf("denylist: %w", err)
+	}
+	next := denyFile{name: name, digest: sha256.Sum256(data)}
+	if f.list != nil && f.name == name && f.digest == next.digest {
+		return f, nil
+	}
+	next.list, err = ParseDenylist(bytes.NewReader(data), name)
+	return next, err
+}
+
+// ParseDenylist reads a denylist with the SAN rules of tenants; name is what
+// errors and refusals call it.
+func ParseDenylist(r io.Reader, name string) (*revocation.Denylist, error) {
+	return revocation.ParseDenylist(r, name, func(rule string) (func(pki.SAN) bool, error) {
+		parsed, err := sanrule.Parse(rule)
+		if err != nil {
+			return nil, err
+		}
+		var set sanrule.Set[bool]
+		if err := set.Add(parsed, true); err != nil {
+			return nil, err
+		}
+		return func(san pki.SAN) bool { _, found := set.Lookup(san); return found }, nil
+	})
+}
