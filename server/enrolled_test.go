@@ -142,16 +142,7 @@ func TestChangesItsOrigin(t *testing.T) {
 				ca.URL, ca.Fingerprint, steptest.Provisioner, ca.PasswordFile(), sans), 1)
 		}
 	}
-	shown := func() *x509.Certificate {
-		conf := g.TLS(g.Cert("acme"))
-		conf.InsecureSkipVerify = true // whose it is, is the question
-		conn, err := tls.Dial("tcp", g.Addr, conf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		return conn.ConnectionState().PeerCertificates[0]
-	}
+	shown := func() *x509.Certificate { return shown(t, g) }
 	g.Configure(stepCA("127.0.0.1"))
 	files := before
 	first := shown()
@@ -170,6 +161,19 @@ func TestChangesItsOrigin(t *testing.T) {
 	if !shown().Equal(readLeaf(t, filepath.Join(g.Dir, "server.crt"))) {
 		t.Error("does not show the files' certificate")
 	}
+}
+
+// shown is the certificate that the gate shows on a new connection.
+func shown(t *testing.T, g *servertest.Gate) *x509.Certificate {
+	t.Helper()
+	conf := g.TLS(g.Cert("acme"))
+	conf.InsecureSkipVerify = true // whose it is, is the question
+	conn, err := tls.Dial("tcp", g.Addr, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0]
 }
 
 type gateCertificatesAnswer struct {

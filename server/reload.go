@@ -28,7 +28,9 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 	certs := pki.NewWatcher(s.pki.Paths, s.filesChanged, options)
 	wg.Go(func() { configs.Run(ctx, configForce) })
 	wg.Go(func() { certs.Run(ctx, certForce) })
-	wg.Go(func() { s.store.Watch(ctx, keyPoll, func() error { return s.reloadKeys(ctx) }) })
+	wg.Go(func() {
+		s.store.Watch(ctx, keyPoll, func() error { return errors.Join(s.reloadKeys(ctx), s.reloadDenied(ctx)) })
+	})
 	wg.Go(func() {
 		for {
 			select {
@@ -73,12 +75,9 @@ func (s *Server) filesChanged() error {
 // alive itself have changed.
 func (s *Server) materialChanged() { _ = s.reloadCertificates() } // logged and counted
 
-// DeniedByAPI is the name of the denylist in the state store: in logs, and in
-// sangate_revocations_total.
-const DeniedByAPI = "/api/revocations"
-
 // warn logs what will trouble somebody soon. Callers hold mu, or are New.
 func (s *Server) warn() {
+	s.metrics.Denylists(deniedByAPI)
 	if r := s.config.TLS.Revocation; r != nil && r.Denylist != "" {
 		s.metrics.Denylists(string(r.Denylist))
 	}
@@ -87,6 +86,8 @@ func (s *Server) warn() {
 	}
 }
 
+// reloadCertificates takes up what changed. Certificate, trust bundle and
+// revocation are taken each by itself: what does not load stays as it is.
 func (s *Server) reloadCertificates() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,18 +97,20 @@ func (s *Server) reloadCertificates() error {
 	}
 	if err != nil {
 		s.log.Error("certificates not reloaded, those in force stay", "err", err)
-		return err
 	}
 	if changed {
-		s.swap(func(next *auth.Snapshot) {
-			next.PKI, next.TLS = s.pki.Snapshot(), s.handshakeConfig(s.config)
-		})
+		s.takeUp()
 		leaf := s.pki.Snapshot().Certificate.Leaf
 		s.log.Info("certificates reloaded", "generation", s.gate.Snapshot().Generation,
 			"serial", leaf.SerialNumber.Text(16), "notAfter", leaf.NotAfter, "clientCAs", len(s.pki.Snapshot().Bundle.Certificates()))
 		s.warn()
 	}
-	return nil
+	return err
+}
+
+// takeUp puts the keeper's snapshot in force. Callers hold mu.
+func (s *Server) takeUp() {
+	s.swap(func(next *auth.Snapshot) { next.PKI, next.TLS = s.pki.Snapshot(), s.handshakeConfig(s.config) })
 }
 
 func (s *Server) reloadConfig(ctx context.Context) error {
@@ -153,7 +156,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	s.config = next
 	s.swap(func(snap *auth.Snapshot) {
 		snap.PKI, snap.TLS = s.pki.Snapshot(), s.handshakeConfig(next)
-		snap.Tenants, snap.Keys, snap.Tools = next.Table, ring, snap.Tools.Renew()
+		snap.Tenants, snap.Admins, snap.Keys, snap.Tools = next.Table, next.AdminTable, ring, snap.Tools.Renew()
 	})
 	s.log.Info("configuration reloaded", "generation", s.gate.Snapshot().Generation, "tenants", len(next.Tenants))
 	if next.Listen != old.Listen || next.Admin != old.Admin || next.State != old.State {

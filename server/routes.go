@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -27,14 +28,7 @@ const (
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	route := func(pattern, method string, h http.HandlerFunc) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if r.Method != method {
-				w.Header().Set("Allow", method)
-				answer.Fail(w, r, answer.MethodNotAllowed)
-				return
-			}
-			h(w, r)
-		})
+		mux.HandleFunc(pattern, methods{method: h}.ServeHTTP)
 	}
 	route("/health", http.MethodGet, func(w http.ResponseWriter, _ *http.Request) {
 		answer.JSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
@@ -44,6 +38,12 @@ func (s *Server) handler() http.Handler {
 	route("/mcp", http.MethodPost, s.admitted(s.mcp.ServeHTTP))
 	route(answer.MetadataPath, http.MethodGet, s.metadata)
 	route(answer.MetadataPath+"/mcp", http.MethodGet, s.metadata)
+	// Nobody but admins is told what there is below /api.
+	api := http.NewServeMux()
+	api.Handle("/api/revocations", methods{http.MethodGet: s.revocations.List, http.MethodPost: s.revocations.Add})
+	api.Handle("/api/revocations/{id}", methods{http.MethodDelete: s.revocations.Delete})
+	api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })
+	mux.HandleFunc("/api/", s.administered(api.ServeHTTP))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })
 	return s.entrance(mux)
 }
@@ -119,31 +119,60 @@ func (s *Server) ownHost(r *http.Request) bool {
 	return s.gate.Snapshot().PKI.Certificate.Leaf.VerifyHostname(host) == nil
 }
 
+// methods are the handlers of one path.
+type methods map[string]http.HandlerFunc
+
+func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h, ok := m[r.Method]; ok {
+		h(w, r)
+		return
+	}
+	w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(m)), ", "))
+	answer.Fail(w, r, answer.MethodNotAllowed)
+}
+
 // admitted wraps what needs certificate, token and tenant to agree. A request
 // that is refused is recorded here, one that is admitted when its tool is known,
-// by admit. While it lasts it is decided again and again.
+// by admit.
 func (s *Server) admitted(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		request := auth.RequestOf(peerOf(r), r.Header)
-		d := s.gate.Decide(request)
-		took := time.Since(start)
-		if !d.OK() {
-			s.record(r, &d, took)
-			answer.Fail(w, r, answer.Refusal(&d, len(request.Authorization) > 0))
-			return
-		}
-		ctx, cancel := context.WithCancelCause(r.Context())
-		defer cancel(nil)
-		entry := s.live.add(request, func(d auth.Decision) {
-			s.record(r, &d, 0)
-			e := answer.Refusal(&d, len(request.Authorization) > 0)
-			cancel(&e) // what the dialects answer with, if they have not begun
-		})
-		defer s.live.remove(entry)
-		s.metrics.Streams.Inc()
-		defer s.metrics.Streams.Dec()
-		ctx = withRequest(auth.WithDecision(ctx, &d), ctx, took)
-		next(w, r.WithContext(ctx))
+		s.decided(w, r, auth.RequestOf(peerOf(r), r.Header), next)
 	}
+}
+
+// administered wraps what is for admins, who stand in the place of a tenant.
+func (s *Server) administered(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		request := auth.RequestOf(peerOf(r), r.Header)
+		request.Admin = true
+		s.decided(w, r, request, func(w http.ResponseWriter, r *http.Request) {
+			s.admit(r, "")
+			next(w, r)
+		})
+	}
+}
+
+// decided runs next if the request may pass. While it lasts it is decided again
+// and again.
+func (s *Server) decided(w http.ResponseWriter, r *http.Request, request auth.Request, next http.HandlerFunc) {
+	start := time.Now()
+	d := s.gate.Decide(request)
+	took := time.Since(start)
+	if !d.OK() {
+		s.record(r, &d, took)
+		answer.Fail(w, r, answer.Refusal(&d, len(request.Authorization) > 0))
+		return
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	entry := s.live.add(request, func(d auth.Decision) {
+		s.record(r, &d, 0)
+		e := answer.Refusal(&d, len(request.Authorization) > 0)
+		cancel(&e) // what the dialects answer with, if they have not begun
+	})
+	defer s.live.remove(entry)
+	s.metrics.Streams.Inc()
+	defer s.metrics.Streams.Dec()
+	ctx = withRequest(auth.WithDecision(ctx, &d), ctx, took)
+	next(w, r.WithContext(ctx))
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/admin"
+	"github.com/sangate/sangate/server/api"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/material"
@@ -47,22 +48,24 @@ type Options struct {
 
 // A Server is a gate.
 type Server struct {
-	opts    Options
-	log     *slog.Logger
-	metrics *admin.Metrics
-	store   *store.Store
-	pki     *material.Keeper
-	gate    *auth.Gate
-	live    *live
-	conns   *connections
-	octopus *octopus.Handler
-	mcp     *mcp.Handler
+	opts        Options
+	log         *slog.Logger
+	metrics     *admin.Metrics
+	store       *store.Store
+	pki         *material.Keeper
+	gate        *auth.Gate
+	live        *live
+	conns       *connections
+	octopus     *octopus.Handler
+	revocations *api.Revocations
+	mcp         *mcp.Handler
 
 	limits config.Limits // those of the start
 
 	mu     sync.Mutex // one change of the snapshot at a time
 	config *config.Config
-	reload chan struct{} // by Reload
+	denied []store.Revocation // those in force; under mu
+	reload chan struct{}      // by Reload
 }
 
 // New loads the configuration and all it names, and opens the state store. The
@@ -81,11 +84,6 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	s := &Server{opts: opts, log: opts.Logger, config: c, limits: c.Limits, reload: make(chan struct{}, 1),
 		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive(),
 		conns: newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace)}
-	s.pki, err = material.Open(ctx, c, material.Options{Logger: s.log, Now: opts.Now, OnRenewal: s.metrics.Renewal, OnList: s.metrics.List})
-	if err != nil {
-		return nil, err
-	}
-	s.warn()
 	if s.store, err = store.Open(ctx, string(c.State), store.Options{Logger: s.log}); err != nil {
 		return nil, fmt.Errorf("state store: %w", err)
 	}
@@ -97,6 +95,17 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 
 // build makes the first snapshot and the handlers over it.
 func (s *Server) build(ctx context.Context) error {
+	stored, denied, err := s.readDenied(ctx)
+	if err != nil {
+		return err
+	}
+	s.denied = stored
+	s.pki, err = material.Open(ctx, s.config, material.Options{Logger: s.log, Now: s.opts.Now, Denied: denied,
+		OnRenewal: s.metrics.Renewal, OnList: s.metrics.List})
+	if err != nil {
+		return err
+	}
+	s.warn()
 	builtins, err := tool.Builtins(s.certificates, s.opts.Now)
 	if err != nil {
 		return err
@@ -110,9 +119,10 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	s.gate = auth.NewGate(&auth.Snapshot{Generation: 1, PKI: s.pki.Snapshot(), TLS: s.handshakeConfig(s.config),
-		Tenants: s.config.Table, Keys: ring, Tools: catalog}, s.opts.Now)
+		Tenants: s.config.Table, Admins: s.config.AdminTable, Keys: ring, Tools: catalog}, s.opts.Now)
 	s.metrics.Certificates(func() *pki.Snapshot { return s.gate.Snapshot().PKI })
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
+	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
 	s.mcp = mcp.New(mcp.Options{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes,
 		Version: s.opts.Version, Logger: s.log})
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/store"
+	"github.com/sangate/sangate/server/tenant"
 )
 
 func tokenCommand() *cobra.Command {
@@ -55,9 +56,9 @@ func tokenMint() *cobra.Command {
 	var flags configFlags
 	var tenantID, description string
 	var lifetime time.Duration
-	var asJSON, printOnly bool
+	var asJSON, printOnly, admins bool
 	cmd := &cobra.Command{
-		Use:   "mint --config FILE --tenant ID",
+		Use:   "mint --config FILE {--tenant ID | --admins}",
 		Short: "Make a key; it is shown once, on standard output",
 		Long: `Makes an API key of a tenant and prints it, once, on standard output. The state
 store keeps its SHA-256 only. A running gate takes it within a second.`,
@@ -68,7 +69,12 @@ store keeps its SHA-256 only. A running gate takes it within a second.`,
 				return usage(errors.New("--lifetime must not be negative"))
 			}
 			return withStore(cmd.Context(), &flags, func(c *config.Config, s *store.Store) error {
-				if err := knownTenant(c, tenantID); err != nil {
+				if admins {
+					if tenantID != "" || c.Admins == nil {
+						return usage(errors.New("--admins goes without --tenant, and with admins: in the configuration"))
+					}
+					tenantID = tenant.Admins
+				} else if err := knownTenant(c, tenantID); err != nil {
 					return usage(err)
 				}
 				key, id, err := apikey.Mint()
@@ -96,7 +102,8 @@ store keeps its SHA-256 only. A running gate takes it within a second.`,
 		},
 	}
 	flags.add(cmd)
-	cmd.Flags().StringVar(&tenantID, "tenant", "", "tenant the key is for (required)")
+	cmd.Flags().StringVar(&tenantID, "tenant", "", "tenant the key is for")
+	cmd.Flags().BoolVar(&admins, "admins", false, "a key for admins and /api, in the place of a tenant's")
 	cmd.Flags().StringVar(&description, "description", "", "a note on who has it")
 	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is good for; 0: until revoked")
 	cmd.Flags().BoolVar(&printOnly, "print-only", false, "do not keep it: its sha256 goes into the configuration")

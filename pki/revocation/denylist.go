@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/sangate/sangate/pki"
 )
@@ -10,7 +11,8 @@ import (
 // issuer says. It is immutable. Lines are kept by number only; what stood in
 // them is in the file.
 type Denylist struct {
-	name string
+	name   string
+	labels []string // of the lines; nil: their numbers
 
 	certs, spkis table[[32]byte, uint32] // value: the line
 	serials      table[serial, uint32]
@@ -26,6 +28,21 @@ type denyRule struct {
 // Len returns the number of different entries.
 func (d *Denylist) Len() int {
 	return len(d.certs.records) + len(d.spkis.records) + len(d.serials.records) + len(d.issued.records) + len(d.rules)
+}
+
+// WithLabels returns the same list with what its lines are called in a [Result],
+// one label for each, in the place of their numbers.
+func (d *Denylist) WithLabels(labels []string) *Denylist {
+	labelled := *d
+	labelled.labels = labels
+	return &labelled
+}
+
+func (d *Denylist) label(line uint32) string {
+	if i := int(line) - 1; i < len(d.labels) {
+		return d.labels[i]
+	}
+	return strconv.FormatUint(uint64(line), 10)
 }
 
 // find returns the line that denies one of the chain. Serial numbers are those

@@ -198,7 +198,7 @@ func (r Result) Detail() string {
 	case r.Status == Good:
 		return ""
 	case r.deny != nil:
-		fmt.Fprintf(&b, "denied by %s:%d", r.deny.name, r.line)
+		fmt.Fprintf(&b, "denied by %s:%s", r.deny.name, r.deny.label(r.line))
 	case r.Status == Revoked:
 		fmt.Fprintf(&b, "on the list of %q of %s since %s, %s", r.issuer.Subject, stamp(r.list.ThisUpdate),
 			stamp(time.Unix(int64(r.entry.at), 0)), reasonName(r.entry.reason))

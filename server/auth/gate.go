@@ -27,6 +27,7 @@ type Snapshot struct {
 	PKI        *pki.Snapshot
 	TLS        *tls.Config // for handshakes under PKI
 	Tenants    *tenant.Table
+	Admins     *tenant.Table // those who may use /api
 	Keys       *apikey.Ring
 	Tools      *tool.Catalog
 }
@@ -56,6 +57,7 @@ type Request struct {
 	Authorization []string // values of the Authorization header
 	TenantHeader  []string // values of X-Octopus-Tenant-Id
 	TenantAlias   bool     // a header that some proxies turn into the tenant header was sent
+	Admin         bool     // it is for /api: the certificate must be an admin's
 }
 
 // tenantHeader is how a client says which tenant it means.
@@ -86,7 +88,7 @@ type Decision struct {
 	Tenant    *tenant.Tenant // nil before the certificate was mapped
 	Rule      string         // the SAN rule that named the tenant
 	Principal Principal
-	Tools     *tool.View // of the tenant, where admitted
+	Tools     *tool.View // of the tenant, where admitted; nil for an admin
 	Snapshot  *Snapshot  // what was decided by
 }
 
@@ -113,7 +115,9 @@ func (g *Gate) Decide(r Request) Decision {
 			return d.refused(reason)
 		}
 	}
-	d.Tools = d.Snapshot.Tools.View(d.Tenant)
+	if !r.Admin {
+		d.Tools = d.Snapshot.Tools.View(d.Tenant)
+	}
 	return d
 }
 
@@ -150,8 +154,12 @@ func certificate(d *Decision, r *Request, now time.Time) Reason {
 	if r.Peer.IdentityErr != nil {
 		return pki.ReasonOf(r.Peer.IdentityErr, pki.SANInvalid)
 	}
-	m, reason := d.Snapshot.Tenants.Identify(r.Peer.Identity)
-	d.Tenant, d.Rule = m.Tenant, m.Rule
+	table := d.Snapshot.Tenants
+	if r.Admin {
+		table = d.Snapshot.Admins
+	}
+	m, reason := table.Identify(r.Peer.Identity)
+	d.Tenant, d.Rule = m.Tenant, m.Rule // @admins has the place of a tenant
 	d.Principal.TenantID = m.ID
 	return reason
 }

@@ -23,11 +23,13 @@ type Config struct {
 	State      Path     `yaml:"state"`
 	TLS        TLS      `yaml:"tls"`
 	Tenants    []Tenant `yaml:"tenants"`
+	Admins     *Admins  `yaml:"admins"`
 	Limits     Limits   `yaml:"limits"`
 	Log        Log      `yaml:"log"`
 
-	Table *tenant.Table  `yaml:"-"` // of Tenants
-	Keys  []apikey.Entry `yaml:"-"` // those that stand in the file
+	Table      *tenant.Table  `yaml:"-"` // of Tenants
+	AdminTable *tenant.Table  `yaml:"-"` // of Admins; nobody's where there are none
+	Keys       []apikey.Entry `yaml:"-"` // those that stand in the file
 }
 
 // TLS is the main listener's.
@@ -88,6 +90,13 @@ type Tenant struct {
 	SecondFactor string   `yaml:"secondFactor"`
 	Keys         []Key    `yaml:"keys"`
 	Tools        *Tools   `yaml:"tools"`
+}
+
+// Admins are who may use /api.
+type Admins struct {
+	SANs         []string `yaml:"sans"`
+	SecondFactor string   `yaml:"secondFactor"`
+	Keys         []Key    `yaml:"keys"`
 }
 
 // A Key is an API key by its digest.

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -13,9 +12,6 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
-
-	"github.com/sangate/sangate/server/apikey"
-	"github.com/sangate/sangate/server/tenant"
 )
 
 // maxFile bounds a configuration file: 100,000 tenants fit several times.
@@ -127,6 +123,8 @@ func (d *decoder) check(c *Config) {
 		d.failAt("log.level", "log.level %q: use debug, info, warn or error", c.Log.Level)
 	}
 	d.checkTenants(c)
+	d.checkAdmins(c)
+	d.checkRing(c)
 }
 
 func (d *decoder) checkLimits(l *Limits) {
@@ -136,87 +134,6 @@ func (d *decoder) checkLimits(l *Limits) {
 			name := v.Type().Field(i).Tag.Get("yaml")
 			d.failAt("limits."+name, "limits.%s must be more than 0: everything is bounded", name)
 		}
-	}
-}
-
-func (d *decoder) checkTenants(c *Config) {
-	if len(c.Tenants) == 0 {
-		d.failAt("tenants", "no tenants: nobody could call anything")
-	}
-	tenants := make([]*tenant.Tenant, len(c.Tenants))
-	for i := range c.Tenants {
-		t := &c.Tenants[i]
-		if t.SecondFactor == "" {
-			t.SecondFactor = string(tenant.Required)
-		}
-		tenants[i] = &tenant.Tenant{ID: t.ID, SANs: t.SANs, Enabled: t.Enabled, SecondFactor: tenant.SecondFactor(t.SecondFactor)}
-		if t.Tools != nil {
-			tenants[i].Tools = &tenant.Tools{Allow: t.Tools.Allow, Deny: t.Tools.Deny}
-		}
-		if len(t.SANs) == 0 {
-			d.failAt(fmt.Sprintf("tenants[%d]", i), "tenant %q has no sans: no certificate could be mapped to it", t.ID)
-		}
-		d.checkKeys(c, i)
-	}
-	table, err := tenant.NewTable(tenants)
-	if err != nil {
-		d.ruleErrors(err)
-		return
-	}
-	c.Table = table
-	_, err = apikey.NewRing(c.Keys)
-	for _, err := range each(err) {
-		d.failAt("tenants", "%s", err)
-	}
-}
-
-// ruleErrors tells each error of a tenant table at its place.
-func (d *decoder) ruleErrors(err error) {
-	for _, err := range each(err) {
-		path := "tenants"
-		if rule, ok := errors.AsType[*tenant.RuleError](err); ok {
-			path, err = fmt.Sprintf("tenants[%d].id", rule.Tenant), rule.Err
-			if rule.SAN >= 0 {
-				path = fmt.Sprintf("tenants[%d].sans[%d]", rule.Tenant, rule.SAN)
-			}
-		}
-		for _, err := range each(err) {
-			d.failAt(path, "%s", err)
-		}
-	}
-}
-
-// each returns the errors that were joined, or the one there is.
-func each(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
-	}
-	if err == nil {
-		return nil
-	}
-	return []error{err}
-}
-
-func (d *decoder) checkKeys(c *Config, i int) {
-	t := &c.Tenants[i]
-	for j, k := range t.Keys {
-		at := fmt.Sprintf("tenants[%d].keys[%d]", i, j)
-		e := apikey.Entry{ID: k.ID, Tenant: t.ID, NotBefore: k.NotBefore, NotAfter: k.NotAfter, Source: "config"}
-		switch {
-		case strings.HasPrefix(t.ID, "{"):
-			d.failAt(at, "tenant %s stands for many: a key here would be good for all of them; mint one for each with `sangate token mint`", t.ID)
-			continue
-		case k.ID == "":
-			d.failAt(at, "a key needs an id")
-			continue
-		}
-		digest, err := hex.DecodeString(k.SHA256)
-		if err != nil || len(digest) != len(e.Digest) {
-			d.failAt(at+".sha256", "sha256 of key %q: write the 64 hexadecimal digits of its SHA-256", k.ID)
-			continue
-		}
-		copy(e.Digest[:], digest)
-		c.Keys = append(c.Keys, e)
 	}
 }
 

@@ -166,6 +166,11 @@ func TestProblems(t *testing.T) {
 		{"one key for two", head + keyed + "  - id: globex\n    sans: [\"dns:g.example.org\"]\n    keys: [{id: k2, sha256: \"" + digestA + "\"}]\n", `7:3: keys "k1" of tenant acme (config) and "k2" of tenant globex (config) are the same key`},
 		{"overlap of prefixes", head + "tenants:\n  - {id: acme, sans: [\"ip:10.0.0.0/8\"]}\n  - {id: globex, sans: [\"ip:10.1.0.0/16\"]}\n", `8:25: SAN rule "ip:10.1.0.0/16" of tenant globex and "ip:10.0.0.0/8" of tenant acme can match`},
 		{"no tenants", head, `1:1: no tenants`},
+		{"admins without names", whole + "admins: {keys: []}\n", `9:10: admins has no sans`},
+		{"admins, a bad rule", whole + "admins: {sans: [\"dns:ops-*.example.org\"]}\n", `9:17: SAN rule "dns:ops-*.example.org"`},
+		{"admins, a capture", whole + "admins: {sans: [\"dns:{who}.example.org\"]}\n", `9:17: SAN rule "dns:{who}.example.org": {who} is captured`},
+		{"admins, a key without digest", whole + "admins: {sans: [\"dns:ops.example.org\"], keys: [{id: a}]}\n", `9:49: sha256 of key "a"`},
+		{"admins as a tenant", head + "tenants:\n  - {id: \"@admins\", sans: [\"dns:ops.example.org\"]}\n", `7:10: "@admins" is no tenant`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, got := load(t, folder(t), tc.text)

@@ -45,11 +45,11 @@ func (k *Keeper) loadLists(ctx context.Context, p parts) error {
 	if p.lists == nil {
 		return nil
 	}
-	snap, err := p.read() // for who may have signed them
-	if err != nil {
+	snap, certErr, bundleErr := p.read() // for who may have signed them
+	if err := errors.Join(certErr, bundleErr); err != nil {
 		return err
 	}
-	k.noteIssuers(snap)
+	k.noteIssuers(&snap)
 	ctx, cancel := context.WithTimeout(ctx, listsLoad)
 	defer cancel()
 	if err := p.lists.Load(ctx); err != nil && !errors.Is(err, revocation.ErrStale) {

@@ -10,6 +10,7 @@ package material
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,7 @@ import (
 	"github.com/sangate/sangate/server/config"
 )
 
-// Options of a Keeper. All are required.
+// Options of a Keeper. All but Denied are required.
 type Options struct {
 	Logger *slog.Logger
 	Now    func() time.Time
@@ -29,6 +30,8 @@ type Options struct {
 	// at a revocation list.
 	OnRenewal func(stepca.Event)
 	OnList    func(revocation.Update)
+	// Denied are the entries of the state store at the start; nil: none.
+	Denied *revocation.Denylist
 }
 
 // A Keeper holds the material in force. Reload, Deny and Commit are one
@@ -36,7 +39,11 @@ type Options struct {
 type Keeper struct {
 	opts   Options
 	source *pki.Source
-	cas    atomic.Pointer[[]*x509.Certificate] // those that were loaded last, for the lists
+	// Under the source's lock: whether a load may be of parts, and what was
+	// wrong with the last one.
+	lenient bool
+	trouble error
+	cas     atomic.Pointer[[]*x509.Certificate] // those that were loaded last, for the lists
 
 	mu     sync.Mutex
 	cur    parts
@@ -57,7 +64,7 @@ type parts struct {
 // Open makes what the configuration wants and loads it, waiting for the first
 // certificate where that is still to come. Run keeps it fresh.
 func Open(ctx context.Context, c *config.Config, opts Options) (*Keeper, error) {
-	k := &Keeper{opts: opts, news: make(chan struct{}, 1), yield: make(chan chan struct{})}
+	k := &Keeper{opts: opts, denied: opts.Denied, news: make(chan struct{}, 1), yield: make(chan chan struct{})}
 	var err error
 	if k.cur, err = k.make(c); err != nil {
 		return nil, err
@@ -68,15 +75,23 @@ func Open(ctx context.Context, c *config.Config, opts Options) (*Keeper, error) 
 	if err := k.loadLists(ctx, k.cur); err != nil {
 		opts.Logger.Error("starting without all revocation lists", "crlMode", c.TLS.Revocation.CRLMode, "err", err)
 	}
-	k.source, err = pki.NewSource(k.load)
-	return k, err
+	if k.source, err = pki.NewSource(k.load); err != nil {
+		return nil, err
+	}
+	k.lenient = true
+	return k, nil
 }
 
 // Snapshot returns what is in force.
 func (k *Keeper) Snapshot() *pki.Snapshot { return k.source.Snapshot() }
 
-// Reload reads everything and reports whether anything changed.
-func (k *Keeper) Reload() (changed bool, err error) { return k.source.Reload() }
+// Reload reads everything and reports whether anything changed. Certificate,
+// trust bundle and revocation are taken each by itself: one that does not load
+// stays as it is, is told by the error, and keeps no other back.
+func (k *Keeper) Reload() (changed bool, err error) {
+	changed, err = k.source.Reload()
+	return changed, errors.Join(err, k.trouble)
+}
 
 // ReadLists has the revocation lists looked at again, behind.
 func (k *Keeper) ReadLists() {
@@ -103,24 +118,37 @@ func (k *Keeper) parts() parts {
 	return k.cur
 }
 
-// load reads what the configuration in force names.
+// load reads what the configuration in force names. It is called by the source.
 func (k *Keeper) load() (*pki.Snapshot, error) {
 	cur := k.parts()
-	snap, err := cur.read()
-	if err != nil {
-		return nil, err
+	snap, certErr, bundleErr := cur.read()
+	if k.lenient && certErr != nil {
+		snap.Certificate = k.Snapshot().Certificate
 	}
-	k.noteIssuers(snap)
-	snap.Revocation, err = k.revocation(cur)
-	return snap, err
+	if k.lenient && bundleErr != nil {
+		snap.Bundle = k.Snapshot().Bundle
+	}
+	if snap.Certificate != nil && snap.Bundle != nil {
+		k.noteIssuers(&snap)
+	}
+	var revErr error
+	snap.Revocation, revErr = k.revocation(cur)
+	err := errors.Join(certErr, bundleErr, revErr)
+	if k.lenient {
+		k.trouble = err
+		return &snap, nil
+	}
+	return &snap, err
 }
 
 // read reads certificate and trust bundle.
-func (p *parts) read() (*pki.Snapshot, error) {
-	cert, err := p.origin.certificate()
-	if err != nil {
-		return nil, err
-	}
+func (p *parts) read() (snap pki.Snapshot, certErr, bundleErr error) {
+	snap.Certificate, certErr = p.origin.certificate()
+	snap.Bundle, bundleErr = p.bundle()
+	return snap, certErr, bundleErr
+}
+
+func (p *parts) bundle() (*pki.Bundle, error) {
 	roots, domains := p.origin.anchors(&p.config.TLS)
 	if len(p.config.TLS.ClientCA) > 0 {
 		files, err := pki.LoadBundle(config.Strings(p.config.TLS.ClientCA))
@@ -129,11 +157,7 @@ func (p *parts) read() (*pki.Snapshot, error) {
 		}
 		roots = append(roots[:len(roots):len(roots)], files.Certificates()...)
 	}
-	bundle, err := pki.NewBundle(roots, domains...)
-	if err != nil {
-		return nil, err
-	}
-	return &pki.Snapshot{Certificate: cert, Bundle: bundle}, nil
+	return pki.NewBundle(roots, domains...)
 }
 
 // tell has the owner look. It does not block.

@@ -54,11 +54,13 @@ func (p *Plan) Commit() error {
 	defer p.Discard()
 	k := p.k
 	before := k.exchange(p.next)
-	if _, err := k.source.Reload(); err != nil {
+	k.lenient = false
+	_, err := k.source.Reload()
+	k.lenient, k.trouble = true, nil
+	if err != nil {
 		k.exchange(before)
-		return err
 	}
-	return nil
+	return err
 }
 
 // Discard lets run what is in force. It may be called after Commit.

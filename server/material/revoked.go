@@ -73,25 +73,26 @@ func (k *Keeper) revocation(cur parts) (pki.Revocation, error) {
 	if r.CRLMode == "soft" || len(r.CRL) == 0 {
 		next.mode = revocation.Soft
 	}
-	var err error
-	if next.file, err = k.joined.file.again(string(r.Denylist)); err != nil {
+	file, err := k.joined.file.again(string(r.Denylist))
+	if next.file = file; err != nil && !k.lenient {
 		return nil, err
 	}
 	if len(r.CRL) == 0 && next.file.list == nil && next.store == nil {
 		k.joined = joined{}
-		return nil, nil
+		return nil, err
 	}
 	was := &k.joined
 	if was.result != nil && next.file == was.file && next.store == was.store && next.mode == was.mode && slices.Equal(next.lists, was.lists) {
-		return was.result, nil
+		return was.result, err
 	}
 	next.result = &revoked{revocation.NewSet(next.lists, []*revocation.Denylist{next.file.list, next.store},
 		revocation.SetOptions{Missing: missing, Mode: next.mode})}
 	k.joined = next
-	return next.result, nil
+	return next.result, err
 }
 
-// again reads the file unless it says what it said before.
+// again reads the file unless it says what it said before, which stays where
+// there is an error.
 func (f denyFile) again(name string) (denyFile, error) {
 	if name == "" {
 		return denyFile{}, nil
@@ -104,8 +105,17 @@ func (f denyFile) again(name string) (denyFile, error) {
 	if f.list != nil && f.name == name && f.digest == next.digest {
 		return f, nil
 	}
-	next.list, err = ParseDenylist(bytes.NewReader(data), name)
-	return next, err
+	if next.list, err = ParseDenylist(bytes.NewReader(data), name); err != nil {
+		return f, err
+	}
+	return next, nil
+}
+
+// Denies reports whether the list names the peer, at time now under snap.
+func Denies(list *revocation.Denylist, peer *pki.Peer, snap *pki.Snapshot, now time.Time) bool {
+	alone := *snap
+	alone.Revocation = &revoked{revocation.NewSet(nil, []*revocation.Denylist{list}, revocation.SetOptions{Mode: revocation.Soft})}
+	return peer.Find(&alone, now).Reason == pki.Revoked
 }
 
 // ParseDenylist reads a denylist with the SAN rules of tenants; name is what

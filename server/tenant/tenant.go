@@ -50,6 +50,11 @@ var (
 	captureID = regexp.MustCompile(`^\{[a-z][A-Za-z0-9]{0,30}\}$`)
 )
 
+// Admins is the id that operators have in the place of a tenant's, in a [Table] of
+// their own. No tenant can have it, configured or captured, so a key of one is
+// never good for the other.
+const Admins = "@admins"
+
 // Captured reports whether the id stands for many tenants.
 func (t *Tenant) Captured() bool { return strings.HasPrefix(t.ID, "{") }
 
@@ -80,7 +85,7 @@ func matchAny(globs []string, name string) bool {
 // [NewTable].
 func (t *Tenant) Check() error {
 	var errs []error
-	if !validID.MatchString(t.ID) && !captureID.MatchString(t.ID) {
+	if !validID.MatchString(t.ID) && !captureID.MatchString(t.ID) && t.ID != Admins {
 		errs = append(errs, fmt.Errorf("tenant id %q: use lower-case letters, digits, '.', '_' and '-', at most 63, or one capture such as \"{tenant}\"", t.ID))
 	}
 	switch t.SecondFactor {

@@ -1,0 +1,118 @@
+package config
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/tenant"
+)
+
+func (d *decoder) checkTenants(c *Config) {
+	if len(c.Tenants) == 0 {
+		d.failAt("tenants", "no tenants: nobody could call anything")
+	}
+	tenants := make([]*tenant.Tenant, len(c.Tenants))
+	for i := range c.Tenants {
+		t := &c.Tenants[i]
+		if t.SecondFactor == "" {
+			t.SecondFactor = string(tenant.Required)
+		}
+		tenants[i] = &tenant.Tenant{ID: t.ID, SANs: t.SANs, Enabled: t.Enabled, SecondFactor: tenant.SecondFactor(t.SecondFactor)}
+		if t.Tools != nil {
+			tenants[i].Tools = &tenant.Tools{Allow: t.Tools.Allow, Deny: t.Tools.Deny}
+		}
+		at := fmt.Sprintf("tenants[%d]", i)
+		if len(t.SANs) == 0 {
+			d.failAt(at, "tenant %q has no sans: no certificate could be mapped to it", t.ID)
+		}
+		if t.ID == tenant.Admins {
+			d.failAt(at+".id", "%q is no tenant: name those who administer under admins", t.ID)
+		}
+		if strings.HasPrefix(t.ID, "{") && len(t.Keys) > 0 {
+			d.failAt(at+".keys[0]", "tenant %s stands for many: a key here would be good for all of them; mint one for each with `sangate token mint`", t.ID)
+			continue
+		}
+		d.checkKeys(c, t.ID, at, t.Keys)
+	}
+	table, err := tenant.NewTable(tenants)
+	d.ruleErrors(err, "tenants[%d]")
+	c.Table = table
+}
+
+// checkAdmins makes the table of those who may use /api; without admins nobody
+// stands in it.
+func (d *decoder) checkAdmins(c *Config) {
+	var entries []*tenant.Tenant
+	if a := c.Admins; a != nil {
+		if a.SecondFactor == "" {
+			a.SecondFactor = string(tenant.Required)
+		}
+		if len(a.SANs) == 0 {
+			d.failAt("admins", "admins has no sans: name the certificates that may administer, such as email:ops@example.org")
+		}
+		entries = []*tenant.Tenant{{ID: tenant.Admins, SANs: a.SANs, Enabled: true, SecondFactor: tenant.SecondFactor(a.SecondFactor)}}
+		d.checkKeys(c, tenant.Admins, "admins", a.Keys)
+	}
+	table, err := tenant.NewTable(entries)
+	d.ruleErrors(err, "admins")
+	c.AdminTable = table
+}
+
+func (d *decoder) checkRing(c *Config) {
+	_, err := apikey.NewRing(c.Keys)
+	for _, err := range each(err) {
+		d.failAt("tenants", "%s", err)
+	}
+}
+
+// ruleErrors tells each error of a tenant table at its place; entry is where an
+// entry of it stands, with its number where it has one.
+func (d *decoder) ruleErrors(err error, entry string) {
+	for _, err := range each(err) {
+		path, _, _ := strings.Cut(entry, "[")
+		if rule, ok := errors.AsType[*tenant.RuleError](err); ok {
+			at := strings.Replace(entry, "%d", strconv.Itoa(rule.Tenant), 1)
+			path, err = at+".id", rule.Err
+			if rule.SAN >= 0 {
+				path = fmt.Sprintf("%s.sans[%d]", at, rule.SAN)
+			}
+		}
+		for _, err := range each(err) {
+			d.failAt(path, "%s", err)
+		}
+	}
+}
+
+// each returns the errors that were joined, or the one there is.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+// checkKeys takes the keys that stand at a place into those of the file.
+func (d *decoder) checkKeys(c *Config, owner, place string, keys []Key) {
+	for j, k := range keys {
+		at := fmt.Sprintf("%s.keys[%d]", place, j)
+		e := apikey.Entry{ID: k.ID, Tenant: owner, NotBefore: k.NotBefore, NotAfter: k.NotAfter, Source: "config"}
+		if k.ID == "" {
+			d.failAt(at, "a key needs an id")
+			continue
+		}
+		digest, err := hex.DecodeString(k.SHA256)
+		if err != nil || len(digest) != len(e.Digest) {
+			d.failAt(at+".sha256", "sha256 of key %q: write the 64 hexadecimal digits of its SHA-256", k.ID)
+			continue
+		}
+		copy(e.Digest[:], digest)
+		c.Keys = append(c.Keys, e)
+	}
+}
