@@ -26,11 +26,16 @@ type Files struct {
 	Key             string   // PKCS #8, PKCS #1 or SEC 1, may be encrypted
 	KeyPasswordFile string   // password of an encrypted Key
 	ClientCA        []string // files or folders of trust anchors
+
+	Signer crypto.Signer // in the place of Key: a key that is held elsewhere; see package kms
 }
 
 // Paths returns every path to watch.
 func (f Files) Paths() []string {
-	paths := append([]string{f.Cert, f.Key}, f.ClientCA...)
+	paths := append([]string{f.Cert}, f.ClientCA...)
+	if f.Key != "" {
+		paths = append(paths, f.Key)
+	}
 	if f.KeyPasswordFile != "" {
 		paths = append(paths, f.KeyPasswordFile)
 	}
@@ -50,16 +55,28 @@ func (f Files) Load() (*Snapshot, error) {
 	return &Snapshot{Certificate: cert, Bundle: bundle}, nil
 }
 
+// LoadCertificate reads the gate's own part.
 func (f Files) LoadCertificate() (*tls.Certificate, error) {
+	chain, err := f.LoadChain()
+	if err != nil {
+		return nil, err
+	}
+	signer := f.Signer
+	if signer == nil {
+		if signer, err = f.loadKey(); err != nil {
+			return nil, err
+		}
+	}
+	return NewCertificate(chain, signer)
+}
+
+// LoadChain reads the certificate without its key.
+func (f Files) LoadChain() ([]*x509.Certificate, error) {
 	chain, err := readCertificates(f.Cert)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s: %w", f.Cert, err)
 	}
-	signer, err := f.loadKey()
-	if err != nil {
-		return nil, err
-	}
-	return NewCertificate(chain, signer)
+	return chain, nil
 }
 
 func (f Files) loadKey() (crypto.Signer, error) {

@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,6 +92,14 @@ tenants:
 
 func runGate(t *testing.T, file string) (url string) {
 	t.Helper()
+	url, _ = runLoggedGate(t, file, io.Discard)
+	return url
+}
+
+// runLoggedGate runs a gate until the test ends or it is stopped; then all of
+// its log has been written.
+func runLoggedGate(t *testing.T, file string, log io.Writer) (url string, stop func()) {
+	t.Helper()
 	main, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -98,20 +108,22 @@ func runGate(t *testing.T, file string) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := server.New(t.Context(), server.Options{ConfigFile: file, Listener: main, AdminListener: admin})
+	s, err := server.New(t.Context(), server.Options{ConfigFile: file, Listener: main, AdminListener: admin,
+		Logger: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
+	stop = sync.OnceFunc(func() {
+		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	return "https://" + main.Addr().String()
+	t.Cleanup(stop)
+	return "https://" + main.Addr().String(), stop
 }
 
 // A dialCounter is a transport that tells how many connections it made.

@@ -1,6 +1,7 @@
 package stepca
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -9,6 +10,9 @@ import (
 	"fmt"
 
 	"go.step.sm/crypto/keyutil"
+	"go.step.sm/crypto/kms/apiv1"
+
+	"github.com/sangate/sangate/pki/kms"
 )
 
 // A KeyKind is an algorithm and size of a private key to be made.
@@ -46,6 +50,30 @@ func (k KeyKind) String() string {
 
 // keyKindNames is what [ParseKeyKind] takes, for messages.
 const keyKindNames = "ec-p256, ec-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096"
+
+// algorithms names each kind as a KMS does.
+var algorithms = [...]apiv1.SignatureAlgorithm{
+	ECP256:  apiv1.ECDSAWithSHA256,
+	ECP384:  apiv1.ECDSAWithSHA384,
+	Ed25519: apiv1.PureEd25519,
+	RSA3072: apiv1.SHA256WithRSA,
+	RSA2048: apiv1.SHA256WithRSA,
+	RSA4096: apiv1.SHA256WithRSA,
+}
+
+// OpenKey opens the key that a KMS URI names, and makes one of the given kind
+// where there is none; see package kms. What it returns signs and cannot be
+// exported.
+func OpenKey(ctx context.Context, keyURI string, kind KeyKind) (crypto.Signer, error) {
+	if int(kind) >= len(algorithms) {
+		return nil, fmt.Errorf("stepca: unknown key kind %d", kind)
+	}
+	key, err := kms.OpenOrCreate(ctx, keyURI, algorithms[kind], keyKinds[kind].size)
+	if err != nil {
+		return nil, fmt.Errorf("stepca: %w", err)
+	}
+	return key, nil
+}
 
 // ParseKeyKind reads ec-p256, ec-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096.
 func ParseKeyKind(s string) (KeyKind, error) {

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -88,16 +87,6 @@ func TestOpenKey(t *testing.T) {
 		}
 		if want, _ := kind.generate(); keyType(made) != keyType(want) {
 			t.Errorf("%v: made a key of %T", kind, made.Public())
-		}
-	}
-	for _, uri := range []string{
-		"", "key.pem", "pkcs11:module-path=/x;token=t?pin-value=4711", "softkms:path=/nonexistent/4711/key.pem", "no such:scheme?pin-value=4711", "\x7f:pin-value=4711",
-	} {
-		_, err := OpenKey(t.Context(), uri, ECP256)
-		if err == nil {
-			t.Errorf("%q opened", uri)
-		} else if strings.Contains(err.Error(), "pin-value") || strings.Contains(err.Error(), "4711") && strings.Contains(uri, "pin") {
-			t.Errorf("the PIN is in the error: %v", err)
 		}
 	}
 }

@@ -35,7 +35,7 @@ type Config struct {
 // TLS is the main listener's.
 type TLS struct {
 	Cert            Path        `yaml:"cert"`
-	Key             Path        `yaml:"key"`
+	Key             Path        `yaml:"key"` // a file, or a KMS URI
 	KeyPasswordFile Path        `yaml:"keyPasswordFile"`
 	ClientCA        []Path      `yaml:"clientCA"`
 	MinVersion      string      `yaml:"minVersion"` // "1.2" or "1.3"
@@ -65,6 +65,7 @@ type StepCA struct {
 	RenewAt      float64  `yaml:"renewAt"`   // share of the lifetime
 	RenewMode    string   `yaml:"renewMode"` // rekey or renew
 	KeyType      string   `yaml:"keyType"`
+	KeyURI       string   `yaml:"keyURI"`      // of a key in a KMS, which is then kept; made where there is none
 	ClientRoots  bool     `yaml:"clientRoots"` // trust its roots for clients beside clientCA
 	Federation   bool     `yaml:"federation"`  // and those it is federated with
 }

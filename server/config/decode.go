@@ -13,6 +13,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/sangate/sangate/pki/kms"
 )
 
 // A decoder fills structs from a YAML tree. Unlike the library's own it goes on
@@ -204,7 +206,7 @@ func (d *decoder) text(n ast.Node, v reflect.Value) {
 	if !ok {
 		return
 	}
-	if v.Type() == reflect.TypeFor[Path]() && s != "" && !filepath.IsAbs(s) && !strings.Contains(s, "://") {
+	if v.Type() == reflect.TypeFor[Path]() && s != "" && !filepath.IsAbs(s) && !strings.Contains(s, "://") && !kms.IsURI(s) {
 		s = filepath.Join(d.dir, s)
 	}
 	v.SetString(s)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/kms"
 )
 
 // Version returns the crypto/tls number of minVersion.
@@ -42,12 +43,22 @@ func (t *TLS) CurveIDs() []tls.CurveID {
 	return ids
 }
 
-// Files names what the gate's pki.Source is loaded from.
+// Files names the files of certificate, key and clients' CAs. Key is empty where
+// it is no file; see [TLS.KeyURI].
 func (t *TLS) Files() pki.Files {
-	return pki.Files{
-		Cert: string(t.Cert), Key: string(t.Key), KeyPasswordFile: string(t.KeyPasswordFile),
-		ClientCA: Strings(t.ClientCA),
+	f := pki.Files{Cert: string(t.Cert), KeyPasswordFile: string(t.KeyPasswordFile), ClientCA: Strings(t.ClientCA)}
+	if t.KeyURI() == "" {
+		f.Key = string(t.Key)
 	}
+	return f
+}
+
+// KeyURI returns the KMS URI that stands as key, or "". It may hold a PIN.
+func (t *TLS) KeyURI() string {
+	if kms.IsURI(string(t.Key)) {
+		return string(t.Key)
+	}
+	return ""
 }
 
 // Paths returns the files and folders to watch.

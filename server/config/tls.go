@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/kms"
 )
 
 func (d *decoder) checkTLS(t *TLS) {
@@ -52,7 +53,13 @@ func (d *decoder) checkFiles(t *TLS) {
 	if missing {
 		return
 	}
-	if _, err := t.Files().LoadCertificate(); err != nil {
+	var err error
+	if t.KeyURI() != "" {
+		_, err = t.Files().LoadChain() // nothing is asked of the key's holder
+	} else {
+		_, err = t.Files().LoadCertificate()
+	}
+	if err != nil {
 		d.failAt("tls.cert", "%s", plainError(err))
 	}
 }
@@ -87,6 +94,9 @@ func (d *decoder) checkStepCA(t *TLS) {
 	}
 	if s.KeyType != "" && !slices.Contains(keyTypes, s.KeyType) {
 		bad("keyType", "%q: use %s", s.KeyType, strings.Join(keyTypes, ", "))
+	}
+	if s.KeyURI != "" && !kms.IsURI(s.KeyURI) {
+		bad("keyURI", "no URI of a key; it looks like softkms:path=/etc/sangate/server.key or pkcs11:module-path=…;token=…;id=…;object=…")
 	}
 	d.checkEnrolment(s, bad)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/kms"
 	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/server/config"
 )
@@ -33,19 +34,32 @@ func (k *Keeper) newOrigin(c *config.Config) (origin, error) {
 	if c.TLS.StepCA != nil {
 		return k.newEnrolled(c)
 	}
-	return files{&c.TLS}, nil
+	f := &files{c.TLS.Files()}
+	if u := c.TLS.KeyURI(); u != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), openKey)
+		defer cancel()
+		key, err := kms.Open(ctx, u)
+		if err != nil {
+			return nil, fmt.Errorf("tls.key: %w", err)
+		}
+		f.from.Signer = key
+	}
+	return f, nil
 }
 
+// openKey bounds the wait for a key that is held elsewhere.
+const openKey = 30 * time.Second
+
 // files are kept alive by others and watched by the owner.
-type files struct{ tls *config.TLS }
+type files struct{ from pki.Files }
 
-func (f files) String() string                         { return string(f.tls.Cert) }
-func (f files) certificate() (*tls.Certificate, error) { return f.tls.Files().LoadCertificate() }
-func (f files) ready() <-chan struct{}                 { return closed }
-func (f files) run(ctx context.Context) error          { <-ctx.Done(); return nil }
-func (f files) next() time.Time                        { return time.Time{} }
+func (f *files) String() string                         { return f.from.Cert }
+func (f *files) certificate() (*tls.Certificate, error) { return f.from.LoadCertificate() }
+func (f *files) ready() <-chan struct{}                 { return closed }
+func (f *files) run(ctx context.Context) error          { <-ctx.Done(); return nil }
+func (f *files) next() time.Time                        { return time.Time{} }
 
-func (f files) anchors(*config.TLS) ([]*x509.Certificate, []pki.Domain) { return nil, nil }
+func (f *files) anchors(*config.TLS) ([]*x509.Certificate, []pki.Domain) { return nil, nil }
 
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
@@ -72,6 +86,7 @@ func (k *Keeper) newEnrolled(c *config.Config) (origin, error) {
 		Dir:        dir,
 		Request:    stepca.Request{Subject: t.SANs[0], SANs: t.SANs, Key: kind},
 		Enroller:   enroller(t, client, filepath.Join(dir, "acme.key")),
+		KeyURI:     t.KeyURI,
 		KeepKey:    t.RenewMode == "renew",
 		RenewAt:    t.RenewAt,
 		Federation: t.Federation,
