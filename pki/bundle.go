@@ -2,6 +2,7 @@ package pki
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // ErrNoRoots reports a trust bundle without a single certificate. An empty
@@ -87,6 +89,20 @@ func (b *Bundle) vouches(anchor *x509.Certificate, id *Identity) bool {
 
 // Certificates returns the anchors, sorted by their DER. Not to be changed.
 func (b *Bundle) Certificates() []*x509.Certificate { return b.certs }
+
+// Anchors reports whether a certificate of ours, with its intermediates, chains
+// to the bundle at time now, whatever it is for.
+func (b *Bundle) Anchors(cert *tls.Certificate, now time.Time) bool {
+	intermediates := x509.NewCertPool()
+	for _, der := range cert.Certificate[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			intermediates.AddCert(c)
+		}
+	}
+	_, err := cert.Leaf.Verify(x509.VerifyOptions{Roots: b.pool, Intermediates: intermediates, CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	return err == nil
+}
 
 // LoadBundle reads anchors from PEM files and from the *.pem, *.crt and *.cer
 // files of folders. A file that holds something else than certificates is an

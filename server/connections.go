@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/auth"
 )
 
@@ -20,12 +21,14 @@ const endedGrace = 10 * time.Second
 type connections struct {
 	maxAge, grace time.Duration
 
+	changed chan struct{} // by recheck
+
 	mu   sync.Mutex
 	open map[*connection]struct{}
 }
 
 func newConnections(maxAge, grace time.Duration) *connections {
-	return &connections{maxAge: maxAge, grace: grace, open: make(map[*connection]struct{})}
+	return &connections{maxAge: maxAge, grace: grace, changed: make(chan struct{}, 1), open: make(map[*connection]struct{})}
 }
 
 // add takes a connection in, the handshake done. Its age is cut by up to a
@@ -51,8 +54,17 @@ func retiring(w http.ResponseWriter, r *http.Request, now time.Time) {
 	}
 }
 
-// sweep closes connections whose time is over, each second, until ctx ends.
-func (cs *connections) sweep(ctx context.Context, gate *auth.Gate, now func() time.Time) {
+// recheck has the sweep look at once who has lost its anchor.
+func (cs *connections) recheck() {
+	select {
+	case cs.changed <- struct{}{}:
+	default: // a look is due already
+	}
+}
+
+// sweep closes connections whose time is over, each second, and after each
+// recheck tells how many have newly lost their anchor, until ctx ends.
+func (cs *connections) sweep(ctx context.Context, gate *auth.Gate, now func() time.Time, dropped func(n int)) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -60,11 +72,29 @@ func (cs *connections) sweep(ctx context.Context, gate *auth.Gate, now func() ti
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-cs.changed:
+			if n := cs.untrusted(gate.Snapshot().PKI, now()); n > 0 {
+				dropped(n)
+			}
 		}
 		for _, c := range cs.over(gate, now()) {
 			_ = c.Close() // the client may have been quicker
 		}
 	}
+}
+
+// untrusted counts the connections whose certificate newly has no chain under s.
+func (cs *connections) untrusted(s *pki.Snapshot, now time.Time) (n int) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for c := range cs.open {
+		lost := c.peer.Check(s, now) == pki.CertUntrusted
+		if lost && !c.lost {
+			n++
+		}
+		c.lost = lost
+	}
+	return n
 }
 
 func (cs *connections) over(gate *auth.Gate, now time.Time) (over []*connection) {

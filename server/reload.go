@@ -51,11 +51,35 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 
 // swap puts a changed copy of the snapshot in force. Callers hold mu.
 func (s *Server) swap(change func(next *auth.Snapshot)) {
-	next := *s.gate.Snapshot()
+	before := s.gate.Snapshot()
+	next := *before
 	next.Generation++
 	change(&next)
 	s.gate.Swap(&next)
 	s.live.wake()
+	if next.PKI.Bundle != before.PKI.Bundle {
+		s.warnDropped(before.PKI, next.PKI)
+	}
+}
+
+// warnDropped tells and counts that another trust bundle no longer has the CA of
+// a certificate in use: of our own, which peers of the same bundle will refuse,
+// or, by the sweep, of clients that are connected.
+func (s *Server) warnDropped(before, after *pki.Snapshot) {
+	now := s.opts.Now()
+	if before.Bundle.Anchors(before.Certificate, now) && !after.Bundle.Anchors(after.Certificate, now) {
+		s.log.Warn("clientCA no longer has the CA of the gate's own certificate; peers that trust the same files will refuse it",
+			"issuer", after.Certificate.Leaf.Issuer.String())
+		s.metrics.AnchorDropped("server", 1)
+	}
+	s.conns.recheck()
+}
+
+// dropped hears how many connected clients have lost their CA.
+func (s *Server) dropped(n int) {
+	s.log.Warn("clientCA no longer has the CA of clients that are connected; they are refused from now on. If that was not meant, put it back until they have renewed",
+		"connections", n)
+	s.metrics.AnchorDropped("client", n)
 }
 
 func (s *Server) handshakeConfig(c *config.Config) *tls.Config {

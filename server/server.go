@@ -160,7 +160,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	s.watch(watching, &background) // from here on the configuration may change
 	background.Go(func() { s.pki.Run(watching, s.materialChanged) })
 	background.Go(func() { s.live.sweep(watching, s.gate) })
-	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now) })
+	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now, s.dropped) })
 	serving.Go(func() { failed <- gateListener.run() })
 	serving.Go(func() { failed <- httpServer.Serve(gateListener) })
 	serving.Go(func() { failed <- adminServer.Serve(adminListener) })

@@ -34,6 +34,7 @@ type Metrics struct {
 	listEnd       *prometheus.GaugeVec
 	listEntries   *prometheus.GaugeVec
 	revocations   *prometheus.CounterVec
+	dropped       *prometheus.CounterVec
 	toolCalls     *prometheus.CounterVec
 	toolTime      *prometheus.HistogramVec
 
@@ -74,6 +75,8 @@ func NewMetrics(version, commit string) *Metrics {
 			Help: "Certificates on the list that is held."}, []string{"name"}),
 		revocations: counter("sangate_revocations_total",
 			"Handshakes and requests refused because a certificate was revoked, by the list, denylist or responder that says so.", "name"),
+		dropped: counter("sangate_trust_anchors_dropped_total",
+			"Certificates in use whose CA a reload of the trust bundle dropped: our own (server), or of connected clients (client).", "role"),
 		toolCalls: counter("sangate_tool_calls_total", "Tool calls, by result.", "tool", "tenant", "result"),
 		toolTime: histogram("sangate_tool_call_duration_seconds", "Time tool calls took.",
 			prometheus.DefBuckets, "tool", "tenant", "result"),
@@ -94,6 +97,9 @@ func (m *Metrics) zero() {
 	}
 	for stage, reason := range auth.Reasons {
 		m.decisions.WithLabelValues(string(stage), string(reason), "")
+	}
+	for _, role := range []string{"server", "client"} {
+		m.dropped.WithLabelValues(role)
 	}
 	for _, result := range []string{"ok", "error"} {
 		m.certReloads.WithLabelValues(result)
@@ -180,6 +186,12 @@ func (m *Metrics) Denylists(names ...string) {
 	for _, name := range names {
 		m.revocations.WithLabelValues(name)
 	}
+}
+
+// AnchorDropped counts certificates in use, of role server or client, whose CA
+// left the trust bundle.
+func (m *Metrics) AnchorDropped(role string, n int) {
+	m.dropped.WithLabelValues(role).Add(float64(n))
 }
 
 // ToolCall counts a call of a tool that is there; result is from a closed set.
