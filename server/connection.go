@@ -20,7 +20,7 @@ type connection struct {
 	peer     *pki.Peer      // set when the handshake is done
 	retire   time.Time      // when it is old enough to go; set when the handshake is done
 	ended    time.Time      // when its certificate was first seen to be no longer good; under connections.mu
-	lost     bool      // its CA was seen to have left the trust bundle; under connections.mu
+	lost     bool           // its CA was seen to have left the trust bundle; under connections.mu
 	closed   func()
 	once     sync.Once
 }
