@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"os"
 	"strings"
 	"time"
@@ -196,64 +195,4 @@ func certReplace(name, short string) *cobra.Command {
 	pair.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-func certRevoke() *cobra.Command {
-	var ca caFlags
-	var pair pairFlags
-	var serial, tokenFile, reason string
-	var code int
-	cmd := &cobra.Command{
-		Use:   "revoke --ca-url URL --root FILE {--cert CRT --key KEY | --serial N --token-file FILE}",
-		Short: "Revoke a certificate at step-ca",
-		Long: `Revokes one serial number at step-ca: by the certificate's own key, or by a
-revocation token of the provisioner (step ca token --revoke).
-
-step-ca's revocation is passive and does not follow a certificate through its
-renewals: one that it was renewed to goes on and can be renewed. To shut out its
-holder, put the name or the key on the gate's denylist too.`,
-		Example: "  sangate cert revoke --ca-url https://ca.internal:9000 --root root_ca.crt --cert agent.crt --key agent.key --reason-code 1",
-		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := ca.client()
-			if err != nil {
-				return err
-			}
-			why := stepca.Reason{Code: code, Text: reason}
-			if serial == "" {
-				files, err := pair.files()
-				if err != nil {
-					return err
-				}
-				p, err := files.Load()
-				if err != nil {
-					return err
-				}
-				return client.Revoke(cmd.Context(), p, why)
-			}
-			return revokeSerial(cmd, client, serial, tokenFile, why)
-		},
-	}
-	ca.add(cmd)
-	pair.add(cmd)
-	cmd.Flags().StringVar(&serial, "serial", "", "serial number, decimal or 0x and hexadecimal, instead of --cert and --key")
-	cmd.Flags().StringVar(&tokenFile, "token-file", "", "file with the revocation token, - for standard input; with --serial")
-	cmd.Flags().IntVar(&code, "reason-code", 0, "CRLReason (RFC 5280, 5.3.1): 1 key compromise, 4 superseded, 5 cessation of operation")
-	cmd.Flags().StringVar(&reason, "reason", "", "words for the CA's records")
-	return cmd
-}
-
-func revokeSerial(cmd *cobra.Command, client *stepca.Client, serial, tokenFile string, why stepca.Reason) error {
-	n, ok := new(big.Int).SetString(serial, 0)
-	if !ok || n.Sign() < 0 {
-		return usage(fmt.Errorf("--serial %q is not a number", serial))
-	}
-	if tokenFile == "" {
-		return usage(errors.New("--token-file is missing: a revocation token goes with --serial"))
-	}
-	token, err := readSecret(cmd, tokenFile)
-	if err != nil {
-		return err
-	}
-	return client.RevokeSerial(cmd.Context(), n, token, why)
 }

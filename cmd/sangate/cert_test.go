@@ -4,18 +4,22 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sangate/sangate/pki/inspect"
 	"github.com/sangate/sangate/pki/stepca/steptest"
+	"github.com/sangate/sangate/server/material"
 )
 
 // sangate runs one command and returns its exit code and output.
@@ -90,6 +94,86 @@ func TestCertLifecycle(t *testing.T) {
 	}
 }
 
+// What is revoked comes with the lines that shut out its holder; they go into a
+// file or a running gate, where they refuse what the certificate was renewed to.
+func TestCertRevokeLineage(t *testing.T) {
+	ca := steptest.Start(t, steptest.Options{CRL: true})
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	where := []string{"--ca-url", ca.URL, "--root", ca.RootFile}
+	ok := func(stdin string, args ...string) string {
+		t.Helper()
+		code, out, errs := sangate(t, stdin, args...)
+		if code != 0 {
+			t.Fatalf("%v: exit %d\n%s", args, code, errs)
+		}
+		return out
+	}
+	issue := func(name, san string) (pair []string) {
+		pair = []string{"--cert", file(name + ".crt"), "--key", file(name + ".key")}
+		ok(ca.Token(name, san)+"\n", slices.Concat([]string{"cert", "enroll", "--token-file", "-"}, where, pair)...)
+		return pair
+	}
+	agent := issue("agent", "spiffe://example.org/tenant/acme/a1")
+	issue("ops", "ops@example.org")
+	issue("gate", "localhost")
+	text := fmt.Sprintf("state: state\nlisten: 127.0.0.1:0\nadmin: 127.0.0.1:0\ntls: {cert: gate.crt, key: gate.key, clientCA: [%s], revocation: {denylist: denied}}\n"+
+		"tenants: [{id: acme, sans: [\"uri:spiffe://example.org/tenant/acme/*\"]}]\nadmins: {sans: [\"email:ops@example.org\"]}\n", ca.RootFile)
+	if err := errors.Join(os.WriteFile(file("sangate.yaml"), []byte(text), 0o600), os.WriteFile(file("denied"), []byte("# ours"), 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	key := ok("", "token", "mint", "--config", file("sangate.yaml"), "--admins")
+
+	// As it stands when it is lost; meanwhile it was renewed.
+	for _, ext := range []string{".crt", ".key"} {
+		data, err := os.ReadFile(file("agent" + ext))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file("lost"+ext), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ok("", slices.Concat([]string{"cert", "renew"}, where, agent)...)
+	lost := slices.Concat([]string{"cert", "revoke", "--cert", file("lost.crt"), "--key", file("lost.key")}, where)
+	out := ok("", append(lost, "--denylist", file("denied"), "--deny", "key")...)
+	denied, err := os.ReadFile(file("denied"))
+	if err != nil || !strings.HasPrefix(string(denied), "# ours\nspki:") || !strings.Contains(out, "denied at the gate") {
+		t.Fatalf("%s\n%s %v", out, denied, err)
+	}
+	if info, err := os.Stat(file("denied")); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v %v", info.Mode(), err)
+	}
+	list, err := material.ParseDenylist(bytes.NewReader(denied), "denied")
+	if err != nil || list.Len() != 1 {
+		t.Fatalf("%d entries, %v", list.Len(), err)
+	}
+
+	url := runGate(t, file("sangate.yaml"))
+	call := func(want bool) {
+		t.Helper()
+		res, err := mutual(t, ca, file("agent.crt"), file("agent.key")).Get(url + "/health")
+		if err == nil {
+			res.Body.Close()
+		}
+		if got := err == nil && res.StatusCode == http.StatusOK; got != want {
+			t.Errorf("the renewed certificate gets in: %t, want %t (%v)", got, want, err)
+		}
+	}
+	call(false)
+	ok("", slices.Concat([]string{"cert", "rekey"}, where, agent)...)
+	call(true)
+	// Out of the CA's hands by now (already revoked there), but the gate hears.
+	code, _, errs := sangate(t, key, append(lost, "--gate", url, "--admin-cert", file("ops.crt"), "--admin-key", file("ops.key"), "--admin-token-file", "-")...)
+	if code != exitFailed || !strings.Contains(errs, "denied at the gate, but not revoked at the CA") || strings.Contains(errs, strings.TrimSpace(key)) {
+		t.Errorf("exit %d %s", code, errs)
+	}
+	call(false)
+	if out := ok("", slices.Concat([]string{"cert", "revoke", "--json"}, where, agent)...); !strings.Contains(out, `"san:uri:spiffe://example.org/tenant/acme/a1"`) {
+		t.Errorf("no line for the name in\n%s", out)
+	}
+}
+
 func TestCertRefusals(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "x.pem")
@@ -109,6 +193,7 @@ func TestCertRefusals(t *testing.T) {
 		{"no token", []string{"cert", "enroll", "--ca-url", "https://127.0.0.1:1", "--fingerprint", strings.Repeat("0", 64), "--cert", "a", "--key", "b"}, exitUsage, "--token-file"},
 		{"key type", []string{"cert", "enroll", "--ca-url", "https://127.0.0.1:1", "--fingerprint", strings.Repeat("0", 64), "--cert", "a", "--key", "b", "--key-type", "dsa"}, exitUsage, "dsa"},
 		{"serial", []string{"cert", "revoke", "--ca-url", "https://127.0.0.1:1", "--fingerprint", strings.Repeat("0", 64), "--serial", "x"}, exitUsage, "--serial"},
+		{"deny without certificate", []string{"cert", "revoke", "--ca-url", "https://127.0.0.1:1", "--fingerprint", strings.Repeat("0", 64), "--serial", "1", "--token-file", file, "--denylist", "x"}, exitUsage, "--cert"},
 		{"nothing to inspect", []string{"cert", "inspect"}, exitUsage, "name one"},
 		{"no certificate in it", []string{"cert", "inspect", file}, exitFailed, "no certificate"},
 		{"no such file", []string{"cert", "inspect", filepath.Join(dir, "none")}, exitFailed, "no such file"},

@@ -84,15 +84,7 @@ func (p *denyParser) read(text string) {
 	if p.line == 1 {
 		text = strings.TrimPrefix(text, "\ufeff")
 	}
-	rest := strings.TrimLeft(text, " \t")
-	col := len(text) - len(rest)
-	for i := range len(rest) {
-		if rest[i] == '#' && (i == 0 || rest[i-1] == ' ' || rest[i-1] == '\t') {
-			rest = rest[:i]
-			break
-		}
-	}
-	rest = strings.TrimRight(rest, " \t\r")
+	rest, col := entryOf(text)
 	if rest == "" {
 		return
 	}
@@ -114,6 +106,20 @@ func (p *denyParser) read(text string) {
 	default:
 		p.bad(col, fmt.Errorf("%.40q: use sha256, spki, serial or san", kind))
 	}
+}
+
+// entryOf returns the entry of a line without comment and blanks around, and the
+// column it begins in.
+func entryOf(text string) (entry string, col int) {
+	entry = strings.TrimLeft(text, " \t")
+	col = len(text) - len(entry)
+	for i := range len(entry) {
+		if entry[i] == '#' && (i == 0 || entry[i-1] == ' ' || entry[i-1] == '\t') {
+			entry = entry[:i]
+			break
+		}
+	}
+	return strings.TrimRight(entry, " \t\r\n"), col
 }
 
 func (p *denyParser) digest(to *[]record[[32]byte, uint32], col int, value string) {
