@@ -42,7 +42,10 @@ func (i managed) Rekey(ctx context.Context, old *Pair) (*Pair, error) {
 	return i.m.ca.RekeyTo(ctx, old, key)
 }
 
+// enrol asks for the roots first, too: whoever has a certificate needs them, and
+// at a start without the authority they would come up to a minute later.
 func (m *Manager) enrol(ctx context.Context) (*Pair, error) {
+	m.refreshRoots(ctx)
 	req := m.opts.Request
 	req.Signer = nil
 	if m.opts.KeyURI != "" {

@@ -28,7 +28,8 @@ type ManagerOptions struct {
 	Federation bool          // [Manager.Roots] holds federated roots, too
 	RootsEvery time.Duration // how often the roots are asked for; an hour when zero
 
-	OnEvent func(Event) // one call at a time; must not block
+	OnEvent func(Event)     // one call at a time; must not block
+	OnPlan  func(time.Time) // when the next attempt or renewal is planned; must not block
 	Logger  *slog.Logger
 	Now     func() time.Time
 }
@@ -110,7 +111,7 @@ func newManager(ca authority, opts ManagerOptions) (*Manager, error) {
 	}
 	ro := RenewerOptions{
 		KeepKey: opts.KeepKey, RenewAt: opts.RenewAt, Logger: opts.Logger, Now: opts.Now,
-		OnEvent: m.tell, OnPair: m.take, Stale: m.stale,
+		OnEvent: m.tell, OnPlan: opts.OnPlan, OnPair: m.take, Stale: m.stale,
 	}
 	if opts.Enroller != nil {
 		ro.Enrol = m.enrol

@@ -29,8 +29,9 @@ type RenewerOptions struct {
 	// that fail, it is renewed when due all the same.
 	Stale func(*Pair) bool
 
-	OnPair  func(*Pair) // a pair is held now, though maybe not saved yet; must not block
-	OnEvent func(Event) // called from Run's goroutine; must not block
+	OnPair  func(*Pair)     // a pair is held now, though maybe not saved yet; must not block
+	OnEvent func(Event)     // called from Run's goroutine; must not block
+	OnPlan  func(time.Time) // the next attempt or renewal; from there, too
 	Logger  *slog.Logger
 	Now     func() time.Time
 }
@@ -67,6 +68,9 @@ func NewRenewer(store Store, issuer Issuer, opts RenewerOptions) (*Renewer, erro
 	}
 	if opts.OnEvent == nil {
 		opts.OnEvent = func(Event) {}
+	}
+	if opts.OnPlan == nil {
+		opts.OnPlan = func(time.Time) {}
 	}
 	if opts.OnPair == nil {
 		opts.OnPair = func(*Pair) {}
@@ -246,6 +250,7 @@ func (r *Renewer) event(op Op, err error) Event {
 func (r *Renewer) plan(at time.Time) {
 	at = at.Round(0) // wall clock: it moves while a machine sleeps
 	r.next.Store(&at)
+	r.opts.OnPlan(at)
 }
 
 // sleep waits for the planned time; false means ctx ended. It looks at the

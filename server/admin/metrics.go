@@ -160,7 +160,11 @@ func (m *Metrics) Renewal(e stepca.Event) {
 		return
 	}
 	m.renewals.WithLabelValues(e.Result()).Inc()
-	m.nextRenewal.WithLabelValues("server").Set(float64(e.Next.Unix()))
+}
+
+// NextRenewal is when the next attempt on the server certificate is planned.
+func (m *Metrics) NextRenewal(at time.Time) {
+	m.nextRenewal.WithLabelValues("server").Set(float64(at.Unix()))
 }
 
 // List counts a look at a revocation list. Names are those of the configuration.

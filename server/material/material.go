@@ -29,6 +29,7 @@ type Options struct {
 	// OnRenewal hears of each attempt on the certificate, OnList of each look
 	// at a revocation list.
 	OnRenewal func(stepca.Event)
+	OnPlan    func(time.Time) // when the next attempt is planned
 	OnList    func(revocation.Update)
 	// Denied are the entries of the state store at the start; nil: none.
 	Denied *revocation.Denylist
@@ -69,7 +70,7 @@ func Open(ctx context.Context, c *config.Config, opts Options) (*Keeper, error) 
 	if k.cur, err = k.make(c); err != nil {
 		return nil, err
 	}
-	if err := k.wait(ctx, k.cur.origin); err != nil {
+	if err := k.wait(ctx, k.cur); err != nil {
 		return nil, err
 	}
 	if err := k.loadLists(ctx, k.cur); err != nil {
@@ -122,6 +123,9 @@ func (k *Keeper) parts() parts {
 func (k *Keeper) load() (*pki.Snapshot, error) {
 	cur := k.parts()
 	snap, certErr, bundleErr := cur.read()
+	if _, own := cur.origin.(*files); own && k.lenient && certErr == nil {
+		certErr = cutOff(k.Snapshot().Certificate, snap.Certificate)
+	}
 	if k.lenient && certErr != nil {
 		snap.Certificate = k.Snapshot().Certificate
 	}

@@ -22,8 +22,8 @@ type origin interface {
 	certificate() (*tls.Certificate, error)
 	// anchors returns what comes with it to verify clients by, under t.
 	anchors(t *config.TLS) ([]*x509.Certificate, []pki.Domain)
-	// ready is closed once there has been a certificate.
-	ready() <-chan struct{}
+	// ready reports whether there is all a snapshot cannot do without under t.
+	ready(t *config.TLS) bool
 	// run keeps it alive until ctx ends.
 	run(ctx context.Context) error
 	// next is when it will be renewed; zero where others do that.
@@ -55,13 +55,11 @@ type files struct{ from pki.Files }
 
 func (f *files) String() string                         { return f.from.Cert }
 func (f *files) certificate() (*tls.Certificate, error) { return f.from.LoadCertificate() }
-func (f *files) ready() <-chan struct{}                 { return closed }
+func (f *files) ready(*config.TLS) bool                 { return true }
 func (f *files) run(ctx context.Context) error          { <-ctx.Done(); return nil }
 func (f *files) next() time.Time                        { return time.Time{} }
 
 func (f *files) anchors(*config.TLS) ([]*x509.Certificate, []pki.Domain) { return nil, nil }
-
-var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // enrolled comes from step-ca and lies below the state folder.
 type enrolled struct {
@@ -91,6 +89,7 @@ func (k *Keeper) newEnrolled(c *config.Config) (origin, error) {
 		RenewAt:    t.RenewAt,
 		Federation: t.Federation,
 		OnEvent:    k.opts.OnRenewal,
+		OnPlan:     k.opts.OnPlan,
 		Logger:     k.opts.Logger,
 		Now:        k.opts.Now,
 	})
@@ -116,9 +115,13 @@ func enroller(t *config.StepCA, c *stepca.Client, accountFile string) stepca.Enr
 }
 
 func (e *enrolled) String() string                { return e.url }
-func (e *enrolled) ready() <-chan struct{}        { return e.Ready() }
 func (e *enrolled) run(ctx context.Context) error { return e.Run(ctx) }
 func (e *enrolled) next() time.Time               { return e.Next().UTC() }
+
+// ready waits for the roots, too, where they are the clients'.
+func (e *enrolled) ready(t *config.TLS) bool {
+	return e.Certificate() != nil && (len(t.ClientCA) > 0 || len(e.Roots()) > 0)
+}
 
 func (e *enrolled) certificate() (*tls.Certificate, error) {
 	if cert := e.Certificate(); cert != nil {

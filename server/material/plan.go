@@ -36,7 +36,7 @@ func (k *Keeper) Prepare(ctx context.Context, c *config.Config) (*Plan, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, firstCertificate)
 	defer cancel()
-	if err := k.wait(ctx, next.origin); err != nil {
+	if err := k.wait(ctx, next); err != nil {
 		p.Discard()
 		return nil, err
 	}

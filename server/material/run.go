@@ -62,13 +62,13 @@ func (k *Keeper) follow(ctx context.Context, changed func()) (resume <-chan stru
 	}
 }
 
-// wait returns once the origin has a certificate. What is stored and still good
-// is there at once, CA or no CA.
-func (k *Keeper) wait(ctx context.Context, o origin) error {
-	select {
-	case <-o.ready():
+// wait returns once the parts have a certificate, and roots where those come with
+// it. What is stored and still good is there at once, CA or no CA. Nothing else
+// may be listening for news.
+func (k *Keeper) wait(ctx context.Context, p parts) error {
+	o, t := p.origin, &p.config.TLS
+	if o.ready(t) {
 		return nil
-	default:
 	}
 	k.opts.Logger.Info("waiting for the first certificate", "from", o.String())
 	ctx, cancel := context.WithCancel(ctx)
@@ -77,10 +77,13 @@ func (k *Keeper) wait(ctx context.Context, o origin) error {
 	defer cancel()
 	ended := make(chan error, 1)
 	wg.Go(func() { ended <- o.run(ctx) })
-	select {
-	case <-o.ready():
-		return nil
-	case err := <-ended:
-		return fmt.Errorf("no certificate from %s: %w", o, errors.Join(err, context.Cause(ctx)))
+	defer k.tell() // whoever listens next looks for himself
+	for !o.ready(t) {
+		select {
+		case <-k.news:
+		case err := <-ended:
+			return fmt.Errorf("no certificate from %s: %w", o, errors.Join(err, context.Cause(ctx)))
+		}
 	}
+	return nil
 }

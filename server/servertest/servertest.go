@@ -66,6 +66,10 @@ func Start(t testing.TB, opts Options) *Gate {
 	return g
 }
 
+// At is a gate that was started by other means, for its metrics: nothing but
+// Metric, By and Series may be called.
+func At(t testing.TB, url, adminURL string) *Gate { return &Gate{URL: url, AdminURL: adminURL, t: t} }
+
 func (g *Gate) config() string {
 	var b strings.Builder
 	b.WriteString("state: state\ntls: {cert: server.crt, key: server.key, clientCA: [ca.crt]}\ntenants:\n")

@@ -40,6 +40,7 @@ type Options struct {
 	Default, Min, Max       time.Duration
 	AllowRenewalAfterExpiry bool
 	CRL                     bool
+	NoBackdate              bool   // certificates begin when they are made, not a minute before
 	X5CRoots                []byte // PEM: whose certificates the X5C provisioner trusts
 	ACMEHTTP, ACMETLS       int    // ports challenges are verified at; 80 and 443 where zero
 }
@@ -106,6 +107,9 @@ func (ca *CA) configure(opts Options) {
 	auth := cfg["authority"].(map[string]any)
 	// Tests stop it and start it again; it refuses tokens from before its start.
 	auth["disableIssuedAtCheck"] = true
+	if opts.NoBackdate {
+		auth["backdate"] = "0s"
+	}
 	if opts.X5CRoots != nil {
 		x5c := map[string]any{"type": "X5C", "name": X5CProvisioner, "roots": opts.X5CRoots}
 		auth["provisioners"] = append(auth["provisioners"].([]any), x5c)
