@@ -20,11 +20,12 @@ type Revocation interface {
 // revocationWait bounds how long a handshake waits for an [Awaiter].
 const revocationWait = 3 * time.Second
 
-// An Awaiter is a [Revocation] that may know more soon. Await returns when it
-// does for what Prepare returned, or when ctx ends. It is asked in a handshake,
-// once, where the answer was [RevocationUnknown]; never at a request.
+// An Awaiter is a [Revocation] that may know more soon. Await returns what to
+// ask instead when there is an answer for what Prepare returned, or when ctx
+// ends. It is called in a handshake, once, where the answer was
+// [RevocationUnknown]; never at a request.
 type Awaiter interface {
-	Await(ctx context.Context, prepared any)
+	Await(ctx context.Context, prepared any) Revocation
 }
 
 // A Finding is what revocation has to say against a chain; the zero value is
@@ -44,10 +45,11 @@ func (s *Snapshot) checkRevoked(chains []*chain, names []SAN, now func() time.Ti
 	if awaiter, ok := s.Revocation.(Awaiter); ok && first.Reason == RevocationUnknown {
 		ctx, cancel := context.WithTimeout(context.Background(), revocationWait)
 		defer cancel()
+		latest := s.Revocation
 		for _, c := range chains {
-			awaiter.Await(ctx, c.preparedFor(s.Revocation, names))
+			latest = awaiter.Await(ctx, c.preparedFor(s.Revocation, names))
 		}
-		first = revoked(chains, s.Revocation, names, now())
+		first = revoked(chains, latest, names, now())
 	}
 	if first.Reason == "" {
 		return nil

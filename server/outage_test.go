@@ -59,6 +59,9 @@ func TestCADownPastRenewals(t *testing.T) {
 	if now.firing(was) != "RenewalFails" || now.notAfter != was.notAfter || now.next-now.time > 2 {
 		t.Errorf("CA down: %q fire; %v", now.firing(was), now)
 	}
+	if g.Metric("sangate_ca_roots_errors_total") == 0 {
+		t.Error("that the roots could not be asked for is not counted")
+	}
 	t.Logf("three renewals failed: %v", now)
 	ca.Start()
 	g.until("renewed", func() bool { g.good(); return g.read().notAfter > was.notAfter })

@@ -38,6 +38,7 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 				return
 			case <-s.reload:
 			}
+			s.pki.Refresh()
 			for _, force := range []chan struct{}{configForce, certForce} {
 				select {
 				case force <- struct{}{}:

@@ -101,7 +101,7 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.denied = stored
 	s.pki, err = material.Open(ctx, s.config, material.Options{Logger: s.log, Now: s.opts.Now, Denied: denied,
-		OnRenewal: s.metrics.Renewal, OnPlan: s.metrics.NextRenewal, OnList: s.metrics.List})
+		OnRenewal: s.metrics.Renewal, OnPlan: s.metrics.NextRenewal, OnUpdate: s.metrics.Update, OnList: s.metrics.List, OnOCSP: s.metrics.OCSP})
 	if err != nil {
 		return err
 	}

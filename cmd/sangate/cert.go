@@ -60,6 +60,16 @@ func (f *pairFlags) files() (stepca.Files, error) {
 	return stepca.Files{Cert: f.cert, Key: f.key}, nil
 }
 
+// filesAndClient opens what nearly every command here needs.
+func filesAndClient(pair *pairFlags, ca *caFlags) (stepca.Files, *stepca.Client, error) {
+	files, err := pair.files()
+	if err != nil {
+		return files, nil, err
+	}
+	client, err := ca.client()
+	return files, client, err
+}
+
 // readSecret reads a one-time token or password from a file, or standard input
 // where it is "-". Secrets are never taken from a flag's value.
 func readSecret(cmd *cobra.Command, file string) (string, error) {
@@ -114,11 +124,7 @@ what the certificate is for.`,
 		Example: "  step ca token gate.internal | sangate cert enroll --ca-url https://ca.internal:9000 --fingerprint 84a0… \\\n    --token-file - --cert server.crt --key server.key",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			files, err := pair.files()
-			if err != nil {
-				return err
-			}
-			client, err := ca.client()
+			files, client, err := filesAndClient(&pair, &ca)
 			if err != nil {
 				return err
 			}
@@ -165,11 +171,7 @@ func certReplace(name, short string) *cobra.Command {
 		Example: "  sangate cert " + name + " --ca-url https://ca.internal:9000 --root root_ca.crt --cert server.crt --key server.key",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			files, err := pair.files()
-			if err != nil {
-				return err
-			}
-			client, err := ca.client()
+			files, client, err := filesAndClient(&pair, &ca)
 			if err != nil {
 				return err
 			}

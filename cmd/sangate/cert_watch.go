@@ -32,11 +32,7 @@ with jitter, until it is stopped. After each renewal COMMAND is run as it stands
 without a shell, with SANGATE_CERT and SANGATE_KEY in its environment.`,
 		Example: "  sangate cert watch --ca-url https://ca.internal:9000 --root root_ca.crt --cert web.crt --key web.key -- systemctl reload nginx",
 		RunE: func(cmd *cobra.Command, command []string) error {
-			files, err := pair.files()
-			if err != nil {
-				return err
-			}
-			client, err := ca.client()
+			files, client, err := filesAndClient(&pair, &ca)
 			if err != nil {
 				return err
 			}

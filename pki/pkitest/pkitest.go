@@ -40,6 +40,9 @@ func NewCA(t testing.TB, name string) *CA {
 	return makeCA(t, name, nil, nil)
 }
 
+// Key returns the CA's private key, for lists and answers it signs.
+func (ca *CA) Key() crypto.Signer { return ca.key }
+
 // Sibling makes a certificate for the same CA, name and key, with another
 // serial and dates: a root or intermediate renewed, or expired, by edit.
 func (ca *CA) Sibling(t testing.TB, edit func(*x509.Certificate)) *CA {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,12 +35,15 @@ type item struct {
 	name   string
 	from   origin
 	source *Source
+	kept   string // how the files begin that lists are kept in; empty: they are not
 	again  chan struct{}
 	held   atomic.Pointer[CRL]
+	others atomic.Pointer[[]*CRL] // of issuers that signed here before
 
-	mu     sync.Mutex // one look at a time; guards what follows
-	sum    [sha256.Size]byte
-	failed int // looks in a row
+	mu       sync.Mutex // one look at a time; guards what follows
+	sum      [sha256.Size]byte
+	failed   int // looks in a row
+	restored bool
 }
 
 func newItem(s *Source, name string, from origin) *item {
@@ -90,8 +94,10 @@ func (it *item) refresh(ctx context.Context, anew bool) (time.Duration, error) {
 
 func (it *item) look(ctx context.Context, anew bool) (Outcome, error) {
 	opts := &it.source.opts
+	anew = anew || it.held.Load() == nil
+	it.restore()
 	held := it.held.Load()
-	data, err := it.from.read(ctx, anew || held == nil)
+	data, err := it.from.read(ctx, anew)
 	if err != nil {
 		return Failed, err
 	}
@@ -120,9 +126,11 @@ func (it *item) look(ctx context.Context, anew bool) (Outcome, error) {
 	same := held != nil && sum == it.sum
 	it.sum = sum
 	it.from.kept()
+	if !same {
+		it.keep(next, data)
+	}
 	if !same || !sameIssuer(held, next) {
-		it.held.Store(next)
-		it.source.publish()
+		it.hold(next)
 	}
 	switch {
 	case err != nil: // ErrStale
@@ -131,6 +139,35 @@ func (it *item) look(ctx context.Context, anew bool) (Outcome, error) {
 		return Unchanged, nil
 	}
 	return Loaded, nil
+}
+
+// maxOthers bounds the lists of earlier issuers that one place keeps.
+const maxOthers = 8
+
+// hold puts a list in force. That of another issuer which stood in its place
+// stays beside it: a CA that has changed its key signs lists with the new one at
+// once, and certificates of the old one are still about. It ends by itself.
+func (it *item) hold(next *CRL) {
+	others := slices.DeleteFunc(slices.Clone(it.earlier()), func(c *CRL) bool { return sameList(c, next) })
+	if held := it.held.Load(); held != nil && !sameList(held, next) {
+		others = append(others, held)
+	}
+	others = others[max(0, len(others)-maxOthers):]
+	it.others.Store(&others)
+	it.held.Store(next)
+	it.source.publish()
+}
+
+func (it *item) earlier() []*CRL {
+	if others := it.others.Load(); others != nil {
+		return *others
+	}
+	return nil
+}
+
+// sameList reports whether one of them can take the place of the other.
+func sameList(a, b *CRL) bool {
+	return issuerKeyOf(a.Issuer) == issuerKeyOf(b.Issuer) && a.scope == b.scope
 }
 
 func sameIssuer(a, b *CRL) bool { return a.Issuer.Equal(b.Issuer) }

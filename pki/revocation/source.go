@@ -3,11 +3,13 @@ package revocation
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,6 +20,9 @@ import (
 type SourceOptions struct {
 	// Files and URLs (http, https) of one list each, DER or PEM.
 	Files, URLs []string
+	// Dir keeps the lists of URLs, for a start while they are not to be had;
+	// made where it is missing. Empty: they are not kept.
+	Dir string
 	// Issuers returns the CA certificates that lists may be signed by; asked at
 	// each load. Lists of intermediates need the intermediates here.
 	Issuers func() []*x509.Certificate
@@ -66,6 +71,10 @@ type Source struct {
 	items []*item
 	lists atomic.Pointer[[]*CRL]
 	mu    sync.Mutex // one publication at a time
+
+	asking sync.Mutex // guards round
+	round  *round
+	rounds chan *round
 }
 
 // NewSource checks the options. It reads nothing yet.
@@ -91,7 +100,7 @@ func NewSource(opts SourceOptions) (*Source, error) {
 	if opts.Notify == nil {
 		opts.Notify = func([]*CRL) {}
 	}
-	s := &Source{opts: opts}
+	s := &Source{opts: opts, rounds: make(chan *round, 1)}
 	for _, name := range opts.Files {
 		s.items = append(s.items, newItem(s, name, fileOrigin(name)))
 	}
@@ -100,7 +109,11 @@ func NewSource(opts SourceOptions) (*Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.items = append(s.items, newItem(s, origin.name(), origin))
+		it := newItem(s, origin.name(), origin)
+		if opts.Dir != "" {
+			it.kept = filepath.Join(opts.Dir, fmt.Sprintf("%x", sha256.Sum256([]byte(address))))
+		}
+		s.items = append(s.items, it)
 	}
 	for i, it := range s.items {
 		if slices.ContainsFunc(s.items[:i], func(o *item) bool { return o.name == it.name }) {
@@ -149,6 +162,36 @@ func (s *Source) Reload() {
 	}
 }
 
+// A round is one look at all lists that somebody waits for.
+type round struct {
+	began time.Time
+	done  chan struct{} // closed at its end
+}
+
+// lookAgain is how often LookAgain looks, at most.
+const lookAgain = 10 * time.Second
+
+// LookAgain looks at all lists and returns when that is done or ctx ends: for a
+// certificate whose issuer has no list here, which may be new. However many ask,
+// there is one look in ten seconds. It needs Run to be running.
+func (s *Source) LookAgain(ctx context.Context) {
+	s.asking.Lock()
+	r := s.round
+	if r == nil || s.opts.Now().Sub(r.began) > lookAgain {
+		next := &round{began: s.opts.Now(), done: make(chan struct{})}
+		select {
+		case s.rounds <- next:
+			s.round, r = next, next
+		default: // one is still waiting for its turn
+		}
+	}
+	s.asking.Unlock()
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+	}
+}
+
 // Run refreshes the lists until ctx ends. A list not held yet is looked for at
 // once; others in time before their next update.
 func (s *Source) Run(ctx context.Context) error {
@@ -157,8 +200,15 @@ func (s *Source) Run(ctx context.Context) error {
 	for _, it := range s.items {
 		wg.Go(func() { it.run(ctx) })
 	}
-	<-ctx.Done()
-	return nil
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-s.rounds:
+			_ = s.Load(ctx) // told, each by itself
+			close(r.done)
+		}
+	}
 }
 
 // publish makes a changed item visible to all.
@@ -168,7 +218,7 @@ func (s *Source) publish() {
 	lists := make([]*CRL, 0, len(s.items))
 	for _, it := range s.items {
 		if c := it.held.Load(); c != nil {
-			lists = append(lists, c)
+			lists = append(append(lists, c), it.earlier()...)
 		}
 	}
 	s.lists.Store(&lists)

@@ -120,6 +120,8 @@ func (m *Manager) followRoots(ctx context.Context) {
 			t.Stop()
 			return
 		case <-t.C:
+		case <-m.again:
+			t.Stop()
 		}
 	}
 }

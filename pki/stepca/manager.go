@@ -45,6 +45,7 @@ type Manager struct {
 
 	held  atomic.Pointer[held]
 	ready chan struct{} // closed once there is a certificate that holds
+	again chan struct{} // by RefreshRoots
 
 	mu     sync.Mutex // one change, one event at a time; guards the fields below
 	notify []func()
@@ -91,7 +92,7 @@ func newManager(ca authority, opts ManagerOptions) (*Manager, error) {
 	if opts.Dir == "" || opts.RootsEvery < 0 {
 		return nil, errors.New("stepca: a manager needs a folder, and an interval above zero")
 	}
-	m := &Manager{ca: ca, opts: opts, ready: make(chan struct{})}
+	m := &Manager{ca: ca, opts: opts, ready: make(chan struct{}), again: make(chan struct{}, 1)}
 	m.store = Folder{Dir: opts.Dir}
 	if opts.KeyURI != "" {
 		m.store.Key = m.openKey
@@ -151,6 +152,14 @@ func (m *Manager) Ready() <-chan struct{} { return m.ready }
 func (m *Manager) Roots() []*x509.Certificate {
 	h := m.held.Load()
 	return union(h.roots, h.federation)
+}
+
+// RefreshRoots has Run ask for the roots now. It does not wait.
+func (m *Manager) RefreshRoots() {
+	select {
+	case m.again <- struct{}{}:
+	default: // told already
+	}
 }
 
 // Next returns when the next attempt or renewal is planned; zero before Run.

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/ocsp"
 	"github.com/sangate/sangate/pki/revocation"
 	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/server/auth"
@@ -30,11 +31,13 @@ type Metrics struct {
 	configReloads *prometheus.CounterVec
 	renewals      *prometheus.CounterVec
 	nextRenewal   *prometheus.GaugeVec
+	rootErrors    prometheus.Counter
 	listUpdates   *prometheus.CounterVec
 	listEnd       *prometheus.GaugeVec
 	listEntries   *prometheus.GaugeVec
 	revocations   *prometheus.CounterVec
 	dropped       *prometheus.CounterVec
+	ocsp          *prometheus.CounterVec
 	toolCalls     *prometheus.CounterVec
 	toolTime      *prometheus.HistogramVec
 
@@ -68,6 +71,8 @@ func NewMetrics(version, commit string) *Metrics {
 		renewals:      counter("sangate_certificate_renewals_total", "Attempts to enrol or renew a certificate of the gate.", "result"),
 		nextRenewal: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_certificate_next_renewal_timestamp_seconds",
 			Help: "When the next attempt is planned."}, []string{"name"}),
+		rootErrors: f.NewCounter(prometheus.CounterOpts{Name: "sangate_ca_roots_errors_total",
+			Help: "Attempts to get the roots of the CA that the gate's certificate comes from which failed."}),
 		listUpdates: counter("sangate_crl_updates_total", "Looks at revocation lists, by what came of them.", "name", "result"),
 		listEnd: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_crl_next_update_timestamp_seconds",
 			Help: "When the list that is held ends."}, []string{"name"}),
@@ -75,6 +80,7 @@ func NewMetrics(version, commit string) *Metrics {
 			Help: "Certificates on the list that is held."}, []string{"name"}),
 		revocations: counter("sangate_revocations_total",
 			"Handshakes and requests refused because a certificate was revoked, by the list, denylist or responder that says so.", "name"),
+		ocsp: counter("sangate_ocsp_answers_total", "Questions to OCSP responders about clients, by what came of them.", "result"),
 		dropped: counter("sangate_trust_anchors_dropped_total",
 			"Certificates in use whose CA a reload of the trust bundle dropped: our own (server), or of connected clients (client).", "role"),
 		toolCalls: counter("sangate_tool_calls_total", "Tool calls, by result.", "tool", "tenant", "result"),
@@ -97,6 +103,9 @@ func (m *Metrics) zero() {
 	}
 	for stage, reason := range auth.Reasons {
 		m.decisions.WithLabelValues(string(stage), string(reason), "")
+	}
+	for _, o := range ocsp.Outcomes() {
+		m.ocsp.WithLabelValues(string(o))
 	}
 	for _, role := range []string{"server", "client"} {
 		m.dropped.WithLabelValues(role)
@@ -153,14 +162,19 @@ func (m *Metrics) CertificateReload(err error) { m.certReloads.WithLabelValues(r
 // ConfigReload counts a reload of the configuration.
 func (m *Metrics) ConfigReload(err error) { m.configReloads.WithLabelValues(result(err)).Inc() }
 
-// Renewal counts an attempt on the server certificate. One on the CA's roots is
-// none; that it failed is logged.
+// Renewal counts an attempt on the server certificate, or one on its CA's roots,
+// which is told only where it failed.
 func (m *Metrics) Renewal(e stepca.Event) {
 	if e.Op == stepca.OpRoots {
+		m.rootErrors.Inc()
 		return
 	}
 	m.renewals.WithLabelValues(e.Result()).Inc()
 }
+
+// Update counts a certificate that somebody else renewed for us, or the lack of
+// one.
+func (m *Metrics) Update(err error) { m.renewals.WithLabelValues(result(err)).Inc() }
 
 // NextRenewal is when the next attempt on the server certificate is planned.
 func (m *Metrics) NextRenewal(at time.Time) {
@@ -191,6 +205,9 @@ func (m *Metrics) Denylists(names ...string) {
 		m.revocations.WithLabelValues(name)
 	}
 }
+
+// OCSP counts a question to a responder.
+func (m *Metrics) OCSP(o ocsp.Outcome, _ error) { m.ocsp.WithLabelValues(string(o)).Inc() }
 
 // AnchorDropped counts certificates in use, of role server or client, whose CA
 // left the trust bundle.

@@ -43,6 +43,7 @@ type TLS struct {
 	Curves          []string    `yaml:"curves"` // key exchanges to take, in any order
 	Revocation      *Revocation `yaml:"revocation"`
 	StepCA          *StepCA     `yaml:"stepCA"` // instead of cert and key
+	SPIFFE          *SPIFFE     `yaml:"spiffe"` // instead of either
 }
 
 // Revocation says where the gate learns whose certificate was taken back.
@@ -50,6 +51,16 @@ type Revocation struct {
 	CRL      []Path `yaml:"crl"`     // files, or http and https URLs
 	CRLMode  string `yaml:"crlMode"` // hard: without a current list nobody gets in; or soft
 	Denylist Path   `yaml:"denylist"`
+
+	OCSP          string `yaml:"ocsp"`          // none; soft: who is known to be revoked is refused; or hard: who is not known to be good
+	OCSPResponder string `yaml:"ocspResponder"` // asked about everybody; where empty, whom the certificate names
+}
+
+// SPIFFE has the gate's certificate and the bundles come from the Workload API.
+type SPIFFE struct {
+	Socket    string   `yaml:"socket"`    // unix:///… or tcp://ip:port; SPIFFE_ENDPOINT_SOCKET where empty
+	ID        string   `yaml:"id"`        // the SVID to take; the agent's first where empty
+	Federated []string `yaml:"federated"` // trust domains whose bundles are taken beside our own
 }
 
 // StepCA has the gate get its certificate from a step-ca and keep it alive.

@@ -95,7 +95,9 @@ func (d *decoder) decode(n ast.Node, v reflect.Value, path string) {
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
+		if v.IsNil() { // else an override adds to it
+			v.Set(reflect.New(v.Type().Elem()))
+		}
 		d.decode(n, v.Elem(), path)
 	case reflect.Struct:
 		d.mapping(n, v, path)

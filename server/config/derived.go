@@ -64,7 +64,7 @@ func (t *TLS) KeyURI() string {
 // Paths returns the files and folders to watch.
 func (t *TLS) Paths() []string {
 	paths := Strings(t.ClientCA)
-	if t.StepCA == nil {
+	if t.StepCA == nil && t.SPIFFE == nil {
 		paths = t.Files().Paths()
 	}
 	if r := t.Revocation; r != nil {
@@ -88,6 +88,9 @@ func (r *Revocation) Lists() (files, urls []string) {
 	}
 	return files, urls
 }
+
+// AsksOCSP reports whether responders are asked about clients.
+func (r *Revocation) AsksOCSP() bool { return r.OCSP == "soft" || r.OCSP == "hard" }
 
 // SlogLevel returns the level as slog has it.
 func (l *Log) SlogLevel() (slog.Level, error) {

@@ -40,6 +40,14 @@ const whole = head + `tenants:
     sans: ["uri:spiffe://example.org/tenant/acme/*"]
 `
 
+func revoking(keys string) string {
+	return strings.Replace(whole, "tenants:", "  revocation: {"+keys+"}\ntenants:", 1)
+}
+
+func workload(keys string) string {
+	return strings.Replace(whole, whole[strings.Index(whole, "  cert"):strings.Index(whole, "tenants")], "  spiffe: {"+keys+"}\n", 1)
+}
+
 // load writes text as sangate.yaml into dir and loads it. Problems come back as
 // "line:col: message".
 func load(t *testing.T, dir, text string, overrides ...string) (*Config, []string) {
@@ -166,6 +174,14 @@ func TestProblems(t *testing.T) {
 		{"one key for two", head + keyed + "  - id: globex\n    sans: [\"dns:g.example.org\"]\n    keys: [{id: k2, sha256: \"" + digestA + "\"}]\n", `7:3: keys "k1" of tenant acme (config) and "k2" of tenant globex (config) are the same key`},
 		{"overlap of prefixes", head + "tenants:\n  - {id: acme, sans: [\"ip:10.0.0.0/8\"]}\n  - {id: globex, sans: [\"ip:10.1.0.0/16\"]}\n", `8:25: SAN rule "ip:10.1.0.0/16" of tenant globex and "ip:10.0.0.0/8" of tenant acme can match`},
 		{"no tenants", head, `1:1: no tenants`},
+		{"OCSP, no such mode", revoking("ocsp: always"), `6:22: tls.revocation.ocsp "always": use none, soft or hard`},
+		{"OCSP, a file as responder", revoking("ocsp: hard, ocspResponder: /x"), `6:43: tls.revocation.ocspResponder "/x": an http or https URL`},
+		{"OCSP, a responder that is not asked", revoking("denylist: d, ocspResponder: \"http://x\""), `6:44: tls.revocation.ocspResponder is not asked`},
+		{"revocation of nothing", revoking("ocsp: none"), `6:16: tls.revocation names neither`},
+		{"SPIFFE beside files", strings.Replace(whole, "tls:\n", "tls:\n  spiffe: {}\n", 1), `4:9: tls.cert and tls.key stand beside tls.spiffe`},
+		{"SPIFFE, two slashes", workload(`socket: "unix://run/agent.sock"`), `3:20: tls.spiffe.socket "unix://run/agent.sock": write unix:///`},
+		{"SPIFFE, no ID", workload(`id: gate`), `3:16: tls.spiffe.id "gate"`},
+		{"SPIFFE, an ID as domain", workload(`federated: ["spiffe://partner.example"]`), `3:24: tls.spiffe.federated "spiffe://partner.example": write a trust domain`},
 		{"admins without names", whole + "admins: {keys: []}\n", `9:10: admins has no sans`},
 		{"admins, a bad rule", whole + "admins: {sans: [\"dns:ops-*.example.org\"]}\n", `9:17: SAN rule "dns:ops-*.example.org"`},
 		{"admins, a capture", whole + "admins: {sans: [\"dns:{who}.example.org\"]}\n", `9:17: SAN rule "dns:{who}.example.org": {who} is captured`},
@@ -245,38 +261,5 @@ func TestOverrideKeepsPlaces(t *testing.T) {
 	_, got := load(t, folder(t), strings.Replace(whole, "  key: server.key\n", "", 1), "tls.minVersion=\"1.2\"")
 	if want := "3:3: tls.key is missing: name a PEM file, or have the gate get its certificate by tls.stepCA"; len(got) != 1 || got[0] != want {
 		t.Errorf("got %q, want only %q", got, want)
-	}
-}
-
-// What is wrong with tls.stepCA is told key by key; nothing is asked of the CA.
-func TestStepCA(t *testing.T) {
-	const good = `{url: "https://127.0.0.1:1", fingerprint: "` + "84a033e84196f73bd593fad7a63e509e57fd982f02084359c4e8c5c864efc27d" + `", provisioner: p, passwordFile: pw, sans: [gate]}`
-	tests := []struct{ name, old, new, want string }{
-		{"good", "", "", ""},
-		{"http", "https://", "http://", "no https URL"},
-		{"fingerprint", "84a0", "", "64 hexadecimal"},
-		{"no names", "sans: [gate]", "sans: []", "tls.stepCA.sans"},
-		{"no way", "passwordFile: pw, ", "", "one way to enrol"},
-		{"two ways", "passwordFile: pw", "passwordFile: pw, tokenFile: t", "one way to enrol"},
-		{"no provisioner", "provisioner: p, ", "", "name the provisioner"},
-		{"x5c", "passwordFile: pw", "x5c: {cert: a}", "name cert and key"},
-		{"acme", "passwordFile: pw", "acme: {contact: a@b.c}", "http-01"},
-		{"acme address", "passwordFile: pw", "acme: {http: nowhere}", "host:port"},
-		{"renewAt", "sans: [gate]", "sans: [gate], renewAt: 1.5", "renewAt"},
-		{"renewAt text", "sans: [gate]", "sans: [gate], renewAt: often", "not a number"},
-		{"renewMode", "sans: [gate]", "sans: [gate], renewMode: never", "rekey or renew"},
-		{"keyType", "sans: [gate]", "sans: [gate], keyType: dsa", "ec-p256"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			text := "state: s\ntls:\n  stepCA: " + strings.Replace(good, tt.old, tt.new, 1) + "\ntenants: [{id: a, sans: [\"dns:a.b\"]}]\n"
-			_, err := parse("f.yaml", []byte(text), nil)
-			switch {
-			case tt.want == "" && err != nil:
-				t.Error(err)
-			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "f.yaml:3:")):
-				t.Errorf("got %v, want a problem on line 3 with %q", err, tt.want)
-			}
-		})
 	}
 }

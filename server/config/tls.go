@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/kms"
 )
@@ -23,9 +25,12 @@ func (d *decoder) checkTLS(t *TLS) {
 			d.failAt(fmt.Sprintf("tls.curves[%d]", i), "tls.curves %q: use %s", name, strings.Join(known, ", "))
 		}
 	}
-	if t.StepCA != nil {
+	switch {
+	case t.StepCA != nil:
 		d.checkStepCA(t)
-	} else {
+	case t.SPIFFE != nil:
+		d.checkSPIFFE(t)
+	default:
 		d.checkFiles(t)
 	}
 	if r := t.Revocation; r != nil {
@@ -74,8 +79,9 @@ func (d *decoder) checkStepCA(t *TLS) {
 	bad := func(key, format string, args ...any) {
 		d.failAt("tls.stepCA."+key, "tls.stepCA."+key+": "+format, args...)
 	}
-	if t.Cert != "" || t.Key != "" || t.KeyPasswordFile != "" {
-		d.failAt("tls.cert", "tls.cert and tls.key stand beside tls.stepCA: leave one of them out")
+	d.checkAlone(t, "tls.stepCA")
+	if t.SPIFFE != nil {
+		d.failAt("tls.spiffe", "tls.spiffe stands beside tls.stepCA: leave one of them out")
 	}
 	if u, err := url.Parse(s.URL); err != nil || u.Scheme != "https" || u.Host == "" {
 		bad("url", "%q is no https URL of a step-ca, such as https://ca.internal:9000", s.URL)
@@ -99,6 +105,30 @@ func (d *decoder) checkStepCA(t *TLS) {
 		bad("keyURI", "no URI of a key; it looks like softkms:path=/etc/sangate/server.key or pkcs11:module-path=…;token=…;id=…;object=…")
 	}
 	d.checkEnrolment(s, bad)
+}
+
+// checkAlone wants no files beside another place for the certificate.
+func (d *decoder) checkAlone(t *TLS, place string) {
+	if t.Cert != "" || t.Key != "" || t.KeyPasswordFile != "" {
+		d.failAt("tls.cert", "tls.cert and tls.key stand beside %s: leave one of them out", place)
+	}
+}
+
+// checkSPIFFE checks what can be checked without the agent.
+func (d *decoder) checkSPIFFE(t *TLS) {
+	d.checkAlone(t, "tls.spiffe")
+	s := t.SPIFFE
+	if u, err := url.Parse(s.Socket); s.Socket != "" && (err != nil || (u.Scheme != "unix" && u.Scheme != "tcp") || (u.Scheme == "unix" && (u.Host != "" || u.Path == ""))) {
+		d.failAt("tls.spiffe.socket", "tls.spiffe.socket %q: write unix:///run/spire/agent.sock or tcp://127.0.0.1:8081", s.Socket)
+	}
+	if _, err := spiffeid.FromString(s.ID); s.ID != "" && err != nil {
+		d.failAt("tls.spiffe.id", "tls.spiffe.id %q: %s", s.ID, err)
+	}
+	for i, name := range s.Federated {
+		if domain, err := spiffeid.TrustDomainFromString(name); err != nil || domain.Name() != name {
+			d.failAt(fmt.Sprintf("tls.spiffe.federated[%d]", i), "tls.spiffe.federated %q: write a trust domain, such as partner.example", name)
+		}
+	}
 }
 
 // checkEnrolment wants exactly one way to a first certificate.
@@ -142,7 +172,19 @@ func (d *decoder) checkRevocation(r *Revocation) {
 			d.failAt(fmt.Sprintf("tls.revocation.crl[%d]", i), "tls.revocation.crl %q: a file, or an http or https URL", string(list))
 		}
 	}
-	if len(r.CRL) == 0 && r.Denylist == "" {
-		d.failAt("tls.revocation", "tls.revocation names neither crl nor denylist")
+	switch r.OCSP {
+	case "", "none", "soft", "hard":
+	default:
+		d.failAt("tls.revocation.ocsp", "tls.revocation.ocsp %q: use none, soft or hard", r.OCSP)
+	}
+	if u, err := url.Parse(r.OCSPResponder); r.OCSPResponder != "" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil) {
+		d.failAt("tls.revocation.ocspResponder", "tls.revocation.ocspResponder %q: an http or https URL", r.OCSPResponder)
+	}
+	asks := r.OCSP != "" && r.OCSP != "none"
+	if r.OCSPResponder != "" && !asks {
+		d.failAt("tls.revocation.ocspResponder", "tls.revocation.ocspResponder is not asked: set ocsp to soft or hard")
+	}
+	if len(r.CRL) == 0 && r.Denylist == "" && !asks {
+		d.failAt("tls.revocation", "tls.revocation names neither crl nor denylist nor ocsp")
 	}
 }

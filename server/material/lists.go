@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -22,16 +23,16 @@ const listsLoad = 15 * time.Second
 // newLists makes what keeps the configured CRLs fresh, or nil. Lists are taken
 // of the CAs that clients are verified by, and of those above our own leaf:
 // step-ca signs both, and its lists, with its intermediate.
-func (k *Keeper) newLists(c *config.Config) (*revocation.Source, error) {
-	r := c.TLS.Revocation
-	if r == nil || len(r.CRL) == 0 {
+func (k *Keeper) newLists(r config.Revocation, state config.Path) (*revocation.Source, error) {
+	if len(r.CRL) == 0 {
 		return nil, nil
 	}
 	files, urls := r.Lists()
 	return revocation.NewSource(revocation.SourceOptions{
 		Files: files, URLs: urls,
+		Dir:       filepath.Join(string(state), "crl"),
 		Issuers:   k.issuers,
-		Transport: listTransport{k.issuers},
+		Transport: listTransport{k},
 		Now:       k.opts.Now,
 		Logger:    k.opts.Logger,
 		OnUpdate:  k.opts.OnList,
@@ -73,16 +74,41 @@ func (k *Keeper) noteIssuers(snap *pki.Snapshot) {
 	}
 }
 
-// issuers returns the CA certificates that were loaded last.
-func (k *Keeper) issuers() []*x509.Certificate { return *k.cas.Load() }
+// maxSeen bounds the issuers that clients bring.
+const maxSeen = 64
+
+// noteIssuer keeps a CA certificate of a client's verified chain for issuers: a
+// CA's next intermediate signs lists before anything else here knows it.
+func (k *Keeper) noteIssuer(ca *x509.Certificate) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var seen []*x509.Certificate
+	if held := k.seen.Load(); held != nil {
+		seen = *held
+	}
+	if len(seen) < maxSeen && !slices.ContainsFunc(seen, ca.Equal) {
+		seen = append(slices.Clone(seen), ca)
+		k.seen.Store(&seen)
+	}
+}
+
+// issuers returns the CA certificates that were loaded last, and those that
+// clients have brought.
+func (k *Keeper) issuers() []*x509.Certificate {
+	all := *k.cas.Load()
+	if seen := k.seen.Load(); seen != nil {
+		all = append(all[:len(all):len(all)], *seen...)
+	}
+	return all
+}
 
 // A listTransport fetches lists over connections that the CAs in force vouch
 // for; it keeps none open, for the hour between two looks.
-type listTransport struct{ issuers func() []*x509.Certificate }
+type listTransport struct{ k *Keeper }
 
 func (t listTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	roots := x509.NewCertPool()
-	for _, c := range t.issuers() {
+	for _, c := range *t.k.cas.Load() { // not those that clients have brought
 		roots.AddCert(c)
 	}
 	once := &http.Transport{DisableKeepAlives: true, DisableCompression: true,

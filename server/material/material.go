@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/ocsp"
 	"github.com/sangate/sangate/pki/revocation"
 	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/server/config"
@@ -27,10 +28,12 @@ type Options struct {
 	Logger *slog.Logger
 	Now    func() time.Time
 	// OnRenewal hears of each attempt on the certificate, OnList of each look
-	// at a revocation list.
+	// at a revocation list, OnOCSP of each question to a responder.
 	OnRenewal func(stepca.Event)
 	OnPlan    func(time.Time) // when the next attempt is planned
+	OnUpdate  func(error)     // the SPIFFE agent sent a certificate, or could not be had
 	OnList    func(revocation.Update)
+	OnOCSP    func(ocsp.Outcome, error)
 	// Denied are the entries of the state store at the start; nil: none.
 	Denied *revocation.Denylist
 }
@@ -38,13 +41,12 @@ type Options struct {
 // A Keeper holds the material in force. Reload, Deny and Commit are one
 // caller's at a time; the rest is safe for concurrent use.
 type Keeper struct {
-	opts   Options
-	source *pki.Source
-	// Under the source's lock: whether a load may be of parts, and what was
-	// wrong with the last one.
-	lenient bool
-	trouble error
+	opts    Options
+	source  *pki.Source
+	lenient atomic.Bool                         // a load may be of parts
+	trouble error                               // what was wrong with the last one; under the source's lock
 	cas     atomic.Pointer[[]*x509.Certificate] // those that were loaded last, for the lists
+	seen    atomic.Pointer[[]*x509.Certificate] // issuers in clients' chains whose list was missing
 
 	mu     sync.Mutex
 	cur    parts
@@ -52,7 +54,8 @@ type Keeper struct {
 	joined joined               // what the snapshot's Revocation was made of
 
 	news  chan struct{}      // something is new
-	yield chan chan struct{} // stop what runs until the channel is closed
+	refit chan struct{}      // other parts are in force
+	yield chan chan struct{} // let go of the origin until the channel is closed
 }
 
 // parts are what a configuration wants kept. Immutable.
@@ -60,12 +63,13 @@ type parts struct {
 	config *config.Config
 	origin origin
 	lists  *revocation.Source // nil: no lists are configured
+	ocsp   *ocsp.Cache        // nil: no responders are asked
 }
 
 // Open makes what the configuration wants and loads it, waiting for the first
 // certificate where that is still to come. Run keeps it fresh.
 func Open(ctx context.Context, c *config.Config, opts Options) (*Keeper, error) {
-	k := &Keeper{opts: opts, denied: opts.Denied, news: make(chan struct{}, 1), yield: make(chan chan struct{})}
+	k := &Keeper{opts: opts, denied: opts.Denied, news: make(chan struct{}, 1), refit: make(chan struct{}, 1), yield: make(chan chan struct{})}
 	var err error
 	if k.cur, err = k.make(c); err != nil {
 		return nil, err
@@ -79,7 +83,7 @@ func Open(ctx context.Context, c *config.Config, opts Options) (*Keeper, error) 
 	if k.source, err = pki.NewSource(k.load); err != nil {
 		return nil, err
 	}
-	k.lenient = true
+	k.lenient.Store(true)
 	return k, nil
 }
 
@@ -101,6 +105,13 @@ func (k *Keeper) ReadLists() {
 	}
 }
 
+// Refresh asks for what is elsewhere, the CA's roots and the revocation lists,
+// behind.
+func (k *Keeper) Refresh() {
+	k.parts().origin.refresh()
+	k.ReadLists()
+}
+
 // Next returns when the certificate is planned to be renewed; zero where that is
 // others' doing.
 func (k *Keeper) Next() time.Time { return k.parts().origin.next() }
@@ -110,7 +121,10 @@ func (k *Keeper) Paths() []string { return k.parts().config.TLS.Paths() }
 
 // Warnings tells what will trouble somebody soon.
 func (k *Keeper) Warnings() []string {
-	return k.parts().config.TLS.Files().Warnings(k.Snapshot(), k.opts.Now())
+	cur := k.parts()
+	files := cur.config.TLS.Files()
+	files.Cert = cur.origin.String()
+	return files.Warnings(k.Snapshot(), k.opts.Now())
 }
 
 func (k *Keeper) parts() parts {
@@ -121,15 +135,15 @@ func (k *Keeper) parts() parts {
 
 // load reads what the configuration in force names. It is called by the source.
 func (k *Keeper) load() (*pki.Snapshot, error) {
-	cur := k.parts()
+	cur, lenient := k.parts(), k.lenient.Load()
 	snap, certErr, bundleErr := cur.read()
-	if _, own := cur.origin.(*files); own && k.lenient && certErr == nil {
+	if _, own := cur.origin.(*files); own && lenient && certErr == nil {
 		certErr = cutOff(k.Snapshot().Certificate, snap.Certificate)
 	}
-	if k.lenient && certErr != nil {
+	if lenient && certErr != nil {
 		snap.Certificate = k.Snapshot().Certificate
 	}
-	if k.lenient && bundleErr != nil {
+	if lenient && bundleErr != nil {
 		snap.Bundle = k.Snapshot().Bundle
 	}
 	if snap.Certificate != nil && snap.Bundle != nil {
@@ -138,7 +152,7 @@ func (k *Keeper) load() (*pki.Snapshot, error) {
 	var revErr error
 	snap.Revocation, revErr = k.revocation(cur)
 	err := errors.Join(certErr, bundleErr, revErr)
-	if k.lenient {
+	if lenient {
 		k.trouble = err
 		return &snap, nil
 	}

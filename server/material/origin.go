@@ -26,13 +26,18 @@ type origin interface {
 	ready(t *config.TLS) bool
 	// run keeps it alive until ctx ends.
 	run(ctx context.Context) error
+	// refresh looks for what others may have changed; it does not wait.
+	refresh()
 	// next is when it will be renewed; zero where others do that.
 	next() time.Time
 }
 
 func (k *Keeper) newOrigin(c *config.Config) (origin, error) {
-	if c.TLS.StepCA != nil {
+	switch {
+	case c.TLS.StepCA != nil:
 		return k.newEnrolled(c)
+	case c.TLS.SPIFFE != nil:
+		return k.newWorkload(c.TLS.SPIFFE)
 	}
 	f := &files{c.TLS.Files()}
 	if u := c.TLS.KeyURI(); u != "" {
@@ -57,6 +62,7 @@ func (f *files) String() string                         { return f.from.Cert }
 func (f *files) certificate() (*tls.Certificate, error) { return f.from.LoadCertificate() }
 func (f *files) ready(*config.TLS) bool                 { return true }
 func (f *files) run(ctx context.Context) error          { <-ctx.Done(); return nil }
+func (f *files) refresh()                               {}
 func (f *files) next() time.Time                        { return time.Time{} }
 
 func (f *files) anchors(*config.TLS) ([]*x509.Certificate, []pki.Domain) { return nil, nil }
@@ -116,6 +122,7 @@ func enroller(t *config.StepCA, c *stepca.Client, accountFile string) stepca.Enr
 
 func (e *enrolled) String() string                { return e.url }
 func (e *enrolled) run(ctx context.Context) error { return e.Run(ctx) }
+func (e *enrolled) refresh()                      { e.RefreshRoots() }
 func (e *enrolled) next() time.Time               { return e.Next().UTC() }
 
 // ready waits for the roots, too, where they are the clients'.

@@ -3,6 +3,7 @@ package material
 import (
 	"context"
 	"reflect"
+	"slices"
 
 	"github.com/sangate/sangate/server/config"
 )
@@ -12,7 +13,7 @@ import (
 type Plan struct {
 	k      *Keeper
 	next   parts
-	resume chan struct{} // nil: nothing was stopped
+	resume chan struct{} // nil: the origin stays
 }
 
 // Prepare makes what the configuration wants and is not there yet, lists and
@@ -24,7 +25,7 @@ func (k *Keeper) Prepare(ctx context.Context, c *config.Config) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{k: k, next: next}
-	if next.origin != cur.origin || next.lists != cur.lists {
+	if next.origin != cur.origin {
 		// One at a time: the next may keep its things where the one before does.
 		resume := make(chan struct{})
 		select {
@@ -54,13 +55,19 @@ func (p *Plan) Commit() error {
 	defer p.Discard()
 	k := p.k
 	before := k.exchange(p.next)
-	k.lenient = false
+	k.lenient.Store(false)
 	_, err := k.source.Reload()
-	k.lenient, k.trouble = true, nil
+	k.lenient.Store(true)
+	k.trouble = nil
 	if err != nil {
 		k.exchange(before)
+		return err
 	}
-	return err
+	select {
+	case k.refit <- struct{}{}:
+	default: // it is due already
+	}
+	return nil
 }
 
 // Discard lets run what is in force. It may be called after Commit.
@@ -87,15 +94,28 @@ func (k *Keeper) make(c *config.Config) (next parts, err error) {
 	} else if next.origin, err = k.newOrigin(c); err != nil {
 		return next, err
 	}
-	if cur.config != nil && reflect.DeepEqual(cur.config.TLS.Revocation, c.TLS.Revocation) {
-		next.lists = cur.lists
-		return next, nil
+	was, want := revocationOf(cur.config), revocationOf(c)
+	if next.lists = cur.lists; !slices.Equal(was.CRL, want.CRL) {
+		if next.lists, err = k.newLists(want, c.State); err != nil {
+			return next, err
+		}
 	}
-	next.lists, err = k.newLists(c)
+	if next.ocsp = cur.ocsp; was.AsksOCSP() != want.AsksOCSP() || was.OCSPResponder != want.OCSPResponder {
+		next.ocsp, err = k.newOCSP(want)
+	}
 	return next, err
+}
+
+// revocationOf returns what c says of it; the zero value where it says nothing.
+func revocationOf(c *config.Config) config.Revocation {
+	if c == nil || c.TLS.Revocation == nil {
+		return config.Revocation{}
+	}
+	return *c.TLS.Revocation
 }
 
 // sameOrigin reports whether both have the certificate from the same place.
 func sameOrigin(a, b *config.TLS) bool {
-	return a.Cert == b.Cert && a.Key == b.Key && a.KeyPasswordFile == b.KeyPasswordFile && reflect.DeepEqual(a.StepCA, b.StepCA)
+	return a.Cert == b.Cert && a.Key == b.Key && a.KeyPasswordFile == b.KeyPasswordFile &&
+		reflect.DeepEqual(a.StepCA, b.StepCA) && reflect.DeepEqual(a.SPIFFE, b.SPIFFE)
 }

@@ -2,9 +2,7 @@ package material
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"os"
@@ -12,28 +10,10 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/ocsp"
 	"github.com/sangate/sangate/pki/revocation"
 	"github.com/sangate/sangate/pki/sanrule"
-	"github.com/sangate/sangate/server/config"
 )
-
-// revoked is a revocation.Set as a pki.Snapshot holds it.
-type revoked struct{ set *revocation.Set }
-
-func (r *revoked) Prepare(chain []*x509.Certificate, names []pki.SAN) any {
-	return revocation.KeysOf(chain, names)
-}
-
-func (r *revoked) Check(prepared any, now time.Time) pki.Finding {
-	switch result := r.set.Check(prepared.(*revocation.Keys), now); result.Status {
-	case revocation.Good:
-		return pki.Finding{}
-	case revocation.Revoked:
-		return pki.Finding{Reason: pki.Revoked, Source: result.Source(), Detail: result.Detail()}
-	default:
-		return pki.Finding{Reason: pki.RevocationUnknown, Source: result.Source(), Detail: result.Detail()}
-	}
-}
 
 // joined is a revoked and what it was made of.
 type joined struct {
@@ -41,6 +21,8 @@ type joined struct {
 	store  *revocation.Denylist
 	lists  []*revocation.CRL
 	mode   revocation.Mode
+	ocsp   *ocsp.Cache
+	hard   bool // of ocsp
 	result *revoked
 }
 
@@ -64,8 +46,8 @@ func (k *Keeper) Deny(list *revocation.Denylist) {
 func (k *Keeper) revocation(cur parts) (pki.Revocation, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	r := cmp.Or(cur.config.TLS.Revocation, &config.Revocation{})
-	next := joined{store: k.denied}
+	r := revocationOf(cur.config)
+	next := joined{store: k.denied, ocsp: cur.ocsp, hard: r.OCSP == "hard"}
 	var missing []string
 	if cur.lists != nil {
 		next.lists, missing = cur.lists.Lists(), cur.lists.Missing()
@@ -74,19 +56,20 @@ func (k *Keeper) revocation(cur parts) (pki.Revocation, error) {
 		next.mode = revocation.Soft
 	}
 	file, err := k.joined.file.again(string(r.Denylist))
-	if next.file = file; err != nil && !k.lenient {
+	if next.file = file; err != nil && !k.lenient.Load() {
 		return nil, err
 	}
-	if len(r.CRL) == 0 && next.file.list == nil && next.store == nil {
+	if len(r.CRL) == 0 && next.file.list == nil && next.store == nil && next.ocsp == nil {
 		k.joined = joined{}
 		return nil, err
 	}
 	was := &k.joined
-	if was.result != nil && next.file == was.file && next.store == was.store && next.mode == was.mode && slices.Equal(next.lists, was.lists) {
+	if was.result != nil && next.file == was.file && next.store == was.store && next.mode == was.mode &&
+		next.ocsp == was.ocsp && next.hard == was.hard && slices.Equal(next.lists, was.lists) {
 		return was.result, err
 	}
-	next.result = &revoked{revocation.NewSet(next.lists, []*revocation.Denylist{next.file.list, next.store},
-		revocation.SetOptions{Missing: missing, Mode: next.mode})}
+	set := revocation.NewSet(next.lists, []*revocation.Denylist{next.file.list, next.store}, revocation.SetOptions{Missing: missing, Mode: next.mode})
+	next.result = &revoked{set: set, ocsp: next.ocsp, hard: next.hard, lists: cur.lists, keeper: k}
 	k.joined = next
 	return next.result, err
 }
@@ -114,7 +97,7 @@ func (f denyFile) again(name string) (denyFile, error) {
 // Denies reports whether the list names the peer, at time now under snap.
 func Denies(list *revocation.Denylist, peer *pki.Peer, snap *pki.Snapshot, now time.Time) bool {
 	alone := *snap
-	alone.Revocation = &revoked{revocation.NewSet(nil, []*revocation.Denylist{list}, revocation.SetOptions{Mode: revocation.Soft})}
+	alone.Revocation = &revoked{set: revocation.NewSet(nil, []*revocation.Denylist{list}, revocation.SetOptions{Mode: revocation.Soft})}
 	return peer.Find(&alone, now).Reason == pki.Revoked
 }
 

@@ -16,49 +16,75 @@ const firstCertificate = 30 * time.Second
 // one call at a time, when there is something new for Reload. It returns when
 // ctx has ended and all it started, too.
 func (k *Keeper) Run(ctx context.Context, changed func()) {
+	var origin, lists, responders job
+	defer func() {
+		for _, j := range []*job{&origin, &lists, &responders} {
+			j.end()
+		}
+	}()
 	for ctx.Err() == nil {
-		running, stop := context.WithCancel(ctx)
-		var wg sync.WaitGroup
-		k.start(running, &wg)
-		resume := k.follow(ctx, changed)
-		stop()
-		wg.Wait()
-		select {
-		case <-resume:
-		case <-ctx.Done():
+		cur := k.parts()
+		origin.become(ctx, cur.origin, cur.origin.run, k.failed("the certificate is not kept alive"))
+		if cur.lists == nil {
+			lists.end()
+		} else {
+			lists.become(ctx, cur.lists, cur.lists.Run, k.failed("the revocation lists are not kept fresh"))
 		}
-	}
-}
-
-func (k *Keeper) start(ctx context.Context, wg *sync.WaitGroup) {
-	cur := k.parts()
-	wg.Go(func() {
-		if err := cur.origin.run(ctx); err != nil {
-			k.opts.Logger.Error("the certificate is not kept alive", "err", err)
+		if cur.ocsp == nil {
+			responders.end()
+		} else {
+			responders.become(ctx, cur.ocsp, cur.ocsp.Run, k.failed("OCSP responders are not asked"))
 		}
-	})
-	if cur.lists == nil {
-		return
-	}
-	wg.Go(func() {
-		if err := cur.lists.Run(ctx); err != nil {
-			k.opts.Logger.Error("the revocation lists are not kept fresh", "err", err)
-		}
-	})
-}
-
-// follow tells of news until ctx ends or somebody wants what runs stopped until
-// the channel it returns is closed.
-func (k *Keeper) follow(ctx context.Context, changed func()) (resume <-chan struct{}) {
-	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case resume := <-k.yield:
-			return resume
+		case <-k.refit:
 		case <-k.news:
 			changed()
+		case resume := <-k.yield:
+			origin.end()
+			select {
+			case <-resume:
+			case <-ctx.Done():
+			}
 		}
+	}
+}
+
+func (k *Keeper) failed(what string) func(error) {
+	return func(err error) { k.opts.Logger.Error(what, "err", err) }
+}
+
+// A job runs one thing, or nothing.
+type job struct {
+	of   any
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// become ends what runs, unless it is of the same, and runs the other until ctx
+// ends.
+func (j *job) become(ctx context.Context, of any, run func(context.Context) error, failed func(error)) {
+	if j.of == of {
+		return
+	}
+	j.end()
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	*j = job{of, stop, done}
+	go func() {
+		defer close(done)
+		if err := run(ctx); err != nil {
+			failed(err)
+		}
+	}()
+}
+
+// end returns when nothing runs any more.
+func (j *job) end() {
+	if j.of != nil {
+		j.stop()
+		<-j.done
+		*j = job{}
 	}
 }
 

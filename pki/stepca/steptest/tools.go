@@ -72,3 +72,10 @@ func goCommand(t testing.TB, args ...string) string {
 	}
 	return strings.TrimSpace(string(out))
 }
+
+// Programs returns where step and step-ca are, by name, for tests that run them
+// on their own.
+func Programs(t testing.TB) map[string]string {
+	t.Helper()
+	return map[string]string{stepCA.name: stepCA.path(t), step.name: step.path(t)}
+}
