@@ -107,6 +107,9 @@ func (m *Metrics) zero() {
 	for _, o := range ocsp.Outcomes() {
 		m.ocsp.WithLabelValues(string(o))
 	}
+	for _, factor := range []string{"certificate", "api_key"} {
+		m.decisionTime.WithLabelValues(factor)
+	}
 	for _, role := range []string{"server", "client"} {
 		m.dropped.WithLabelValues(role)
 	}
