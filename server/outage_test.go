@@ -59,6 +59,9 @@ func TestCADownPastRenewals(t *testing.T) {
 	if now.firing(was) != "RenewalFails" || now.notAfter != was.notAfter || now.next-now.time > 2 {
 		t.Errorf("CA down: %q fire; %v", now.firing(was), now)
 	}
+	if at := g.Metric("sangate_certificate_renewal_last_error_timestamp_seconds", "name", "server"); time.Since(time.Unix(int64(at), 0)) > time.Minute {
+		t.Errorf("the last error is of %v", at)
+	}
 	if g.Metric("sangate_ca_roots_errors_total") == 0 {
 		t.Error("that the roots could not be asked for is not counted")
 	}

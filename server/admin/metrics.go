@@ -31,6 +31,7 @@ type Metrics struct {
 	configReloads *prometheus.CounterVec
 	renewals      *prometheus.CounterVec
 	nextRenewal   *prometheus.GaugeVec
+	lastError     *prometheus.GaugeVec
 	rootErrors    prometheus.Counter
 	listUpdates   *prometheus.CounterVec
 	listEnd       *prometheus.GaugeVec
@@ -71,6 +72,8 @@ func NewMetrics(version, commit string) *Metrics {
 		renewals:      counter("sangate_certificate_renewals_total", "Attempts to enrol or renew a certificate of the gate.", "result"),
 		nextRenewal: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_certificate_next_renewal_timestamp_seconds",
 			Help: "When the next attempt is planned."}, []string{"name"}),
+		lastError: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_certificate_renewal_last_error_timestamp_seconds",
+			Help: "When an attempt failed last; 0: none has."}, []string{"name"}),
 		rootErrors: f.NewCounter(prometheus.CounterOpts{Name: "sangate_ca_roots_errors_total",
 			Help: "Attempts to get the roots of the CA that the gate's certificate comes from which failed."}),
 		listUpdates: counter("sangate_crl_updates_total", "Looks at revocation lists, by what came of them.", "name", "result"),
@@ -107,6 +110,7 @@ func (m *Metrics) zero() {
 	for _, o := range ocsp.Outcomes() {
 		m.ocsp.WithLabelValues(string(o))
 	}
+	m.lastError.WithLabelValues("server")
 	for _, factor := range []string{"certificate", "api_key"} {
 		m.decisionTime.WithLabelValues(factor)
 	}
@@ -172,12 +176,17 @@ func (m *Metrics) Renewal(e stepca.Event) {
 		m.rootErrors.Inc()
 		return
 	}
-	m.renewals.WithLabelValues(e.Result()).Inc()
+	m.Update(e.Err)
 }
 
-// Update counts a certificate that somebody else renewed for us, or the lack of
-// one.
-func (m *Metrics) Update(err error) { m.renewals.WithLabelValues(result(err)).Inc() }
+// Update counts an attempt on the server certificate: ours, or one that came, or
+// did not, from somebody who renews it for us.
+func (m *Metrics) Update(err error) {
+	m.renewals.WithLabelValues(result(err)).Inc()
+	if err != nil {
+		m.lastError.WithLabelValues("server").SetToCurrentTime()
+	}
+}
 
 // NextRenewal is when the next attempt on the server certificate is planned.
 func (m *Metrics) NextRenewal(at time.Time) {
