@@ -213,6 +213,9 @@ func TestRevocationBesideBrokenFiles(t *testing.T) {
 			if !servertest.WaitFor(func() bool { return shown(t, g).Equal(readLeaf(t, g.Dir+"/server.crt")) }, 5*time.Second) {
 				t.Error("the new certificate is not shown")
 			}
+			if _, err := try(t, g.Client(cert), http.MethodGet, g.URL+"/tools", "", token); err == nil {
+				t.Error("a bad denylist let in whom the good one denied")
+			}
 			g.Change("certificate", func() { g.Write("ca.crt.denied", nil) })
 		})
 	}

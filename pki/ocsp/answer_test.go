@@ -62,6 +62,7 @@ func TestAnswers(t *testing.T) {
 		{"delegated by a CA of the same name", by(twin.delegate(t, nil)), Unknown, Refused, "another CA"},
 		{"delegated by a CA of the same key", by(ca.renamed(t, "theirs").delegate(t, nil)), Unknown, Refused, "another CA"},
 		{"delegated, critical extension", by(ca.delegate(t, func(c *x509.Certificate) { c.ExtraExtensions = critical })), Unknown, Refused, "critical extension"},
+		{"delegated with SHA-1", by(ca.delegate(t, func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 })), Unknown, Refused, "insecure algorithm"},
 		{"delegated by the root", by(root.delegate(t, nil)), Unknown, Refused, "another CA"},
 		{"delegated, name with a line break", by(root.delegate(t, func(c *x509.Certificate) { c.Subject.CommonName = "a\nb" })), Unknown, Refused, `a\nb`},
 		{"signed by another CA, which is not told", func(r *responder) {
@@ -74,7 +75,7 @@ func TestAnswers(t *testing.T) {
 		}, Unknown, Refused, "about this certificate"},
 
 		{"other serial", edit(func(a *ocsp.Response) { a.SerialNumber = ca.cert.SerialNumber }), Unknown, Refused, "about this certificate"},
-		{"SHA-1 signature", edit(func(a *ocsp.Response) { a.SignatureAlgorithm = x509.ECDSAWithSHA1 }), Unknown, Refused, "SHA1"},
+		{"SHA-1 signature", edit(func(a *ocsp.Response) { a.SignatureAlgorithm = x509.ECDSAWithSHA1 }), Unknown, Refused, "signed with 1.2.840.10045.4.1,"},
 		{"stale", edit(func(a *ocsp.Response) { a.ThisUpdate, a.NextUpdate = now.Add(-2*time.Hour), now.Add(-time.Second) }), Unknown, Refused, "ended at"},
 		{"stale and revoked", edit(func(a *ocsp.Response) {
 			a.Status, a.RevokedAt = ocsp.Revoked, now.Add(-3*time.Hour)
@@ -109,6 +110,9 @@ func TestAnswers(t *testing.T) {
 		}), Unknown, Failed, "redirects are not followed"},
 		{"500", whole(func(w http.ResponseWriter) { w.WriteHeader(500) }), Unknown, Failed, "answered 500"},
 		{"other content type", whole(func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/html\x1b") }), Unknown, Failed, `text/html`},
+		{"right answer, other content type", func(r *responder) {
+			r.whole = func(w http.ResponseWriter) bool { w.Header().Set("Content-Type", "text/html"); return false }
+		}, Unknown, Failed, `text/html`},
 		{"inflated", whole(func(w http.ResponseWriter) { w.Header().Set("Content-Encoding", "gzip") }), Unknown, Failed, "content encoding"},
 	}
 	for _, test := range tests {

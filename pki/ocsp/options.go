@@ -3,6 +3,7 @@ package ocsp
 import (
 	"cmp"
 	"crypto"
+	"crypto/fips140"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ type Options struct {
 	Responder string
 	// Hash makes the certificate's identifier in requests: crypto.SHA1 where
 	// zero, which every responder knows (RFC 5019) and which only names, or
-	// crypto.SHA256.
+	// crypto.SHA256, which is what zero means in FIPS 140-only mode.
 	Hash crypto.Hash
 	// CheckDelegate is asked about the certificate of a responder that is not
 	// the issuer itself, given as [responder, issuer], each time it signed an
@@ -80,9 +81,14 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Timeout < 0 || o.Every < 0 || o.Idle < 0 || o.Max < 0 {
 		return o, errors.New("ocsp: negative timeout, interval or bound")
 	}
-	switch o.Hash = cmp.Or(o.Hash, crypto.SHA1); o.Hash {
-	case crypto.SHA1, crypto.SHA256:
-	default:
+	switch {
+	case o.Hash == 0 && fips140.Enforced():
+		o.Hash = crypto.SHA256
+	case o.Hash == 0:
+		o.Hash = crypto.SHA1
+	case o.Hash == crypto.SHA1 && fips140.Enforced():
+		return o, errors.New("ocsp: SHA-1 is not allowed in FIPS 140-only mode; use SHA-256")
+	case o.Hash != crypto.SHA1 && o.Hash != crypto.SHA256:
 		return o, fmt.Errorf("ocsp: requests are made with SHA-1 or SHA-256, not %v", o.Hash)
 	}
 	if o.Responder != "" {

@@ -3,6 +3,8 @@ package ocsp
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,9 +16,6 @@ import (
 // checkSigner says whether resp was signed by issuer or by one that issuer
 // certified for it, and when the latter's certificate ends.
 func (o *Options) checkSigner(resp *ocsp.Response, issuer *x509.Certificate, now time.Time) (end time.Time, err error) {
-	if weak(resp.SignatureAlgorithm) {
-		return end, fmt.Errorf("the OCSP answer is signed with %s", resp.SignatureAlgorithm)
-	}
 	by := resp.Certificate
 	if by == nil || bytes.Equal(by.RawSubjectPublicKeyInfo, issuer.RawSubjectPublicKeyInfo) {
 		// Some responders enclose the issuer's own certificate: its key is what counts.
@@ -59,10 +58,32 @@ func checkDelegate(by, issuer *x509.Certificate, now time.Time) error {
 	return nil
 }
 
-func weak(a x509.SignatureAlgorithm) bool {
-	switch a {
-	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
-		return true
+// checkAlgorithm refuses what is signed with a hash function that is no longer
+// safe, before anything is computed with it. What is no answer it leaves to
+// others.
+func checkAlgorithm(der []byte) error {
+	var answer struct {
+		Status asn1.Enumerated
+		Bytes  struct {
+			Type asn1.ObjectIdentifier
+			Data []byte
+		} `asn1:"explicit,tag:0,optional"`
 	}
-	return false
+	var signed struct {
+		Data      asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+	}
+	if _, err := asn1.Unmarshal(der, &answer); err != nil || len(answer.Bytes.Data) == 0 {
+		return nil
+	}
+	if _, err := asn1.Unmarshal(answer.Bytes.Data, &signed); err != nil {
+		return errors.New("the OCSP answer is not well formed")
+	}
+	switch oid := signed.Algorithm.Algorithm.String(); oid {
+	case "1.2.840.113549.1.1.11", "1.2.840.113549.1.1.12", "1.2.840.113549.1.1.13", // RSA PKCS #1 v1.5
+		"1.2.840.10045.4.3.2", "1.2.840.10045.4.3.3", "1.2.840.10045.4.3.4": // ECDSA
+		return nil
+	default:
+		return fmt.Errorf("the OCSP answer is signed with %s, not with RSA or ECDSA and SHA-256, SHA-384 or SHA-512", clip(oid))
+	}
 }

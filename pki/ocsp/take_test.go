@@ -90,8 +90,10 @@ func TestRevokedTwice(t *testing.T) {
 	now := time.Now()
 	e := &Entry{}
 	e.state.Store(newState(&answer{status: Revoked, thisUpdate: now.Add(-2 * time.Hour), until: now.Add(-time.Hour)}))
-	if changed, err := e.take(&answer{status: Revoked, thisUpdate: now, until: now.Add(time.Hour)}, now); changed || err != nil {
-		t.Error(changed, err)
+	for _, this := range []time.Time{now, now.Add(-90 * time.Minute)} {
+		if changed, err := e.take(&answer{status: Revoked, thisUpdate: this, until: now.Add(time.Hour)}, now); changed || err != nil {
+			t.Error(changed, err)
+		}
 	}
 	if _, err := e.take(&answer{status: Good, thisUpdate: now.Add(-time.Hour), until: now.Add(time.Hour)}, now); err == nil {
 		t.Error("lifted by what was said before")
