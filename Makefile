@@ -16,7 +16,7 @@ dev: build
 
 # Every test, with the race detector, against a real step-ca too.
 test:
-	go test -race -timeout 15m -tags '$(TAGS)' ./...
+	go test -race -timeout 30m -tags '$(TAGS)' ./...
 
 # gofmt, vet, staticcheck, and a go.mod that says what is used.
 lint:
