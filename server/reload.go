@@ -10,7 +10,6 @@ import (
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/admin"
-	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/tool"
@@ -170,7 +169,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	defer plan.Discard()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ring, err := s.readKeys(ctx, next)
+	ring, stored, err := s.readKeys(ctx, next)
 	if err != nil {
 		return false, err
 	}
@@ -178,7 +177,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	old := s.config
-	s.config = next
+	s.config, s.stored = next, stored
 	s.swap(func(snap *auth.Snapshot) {
 		snap.PKI, snap.TLS = s.pki.Snapshot(), s.handshakeConfig(next)
 		snap.Tenants, snap.Admins, snap.Keys, snap.Tools = next.Table, next.AdminTable, ring, snap.Tools.Renew()
@@ -191,33 +190,6 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 		s.log.Warn("limits and log take effect at the next start")
 	}
 	return true, nil
-}
-
-func (s *Server) reloadKeys(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ring, err := s.readKeys(ctx, s.config)
-	if err != nil {
-		s.log.Error("keys not reloaded, those in force stay", "err", err)
-		return err
-	}
-	s.swap(func(next *auth.Snapshot) { next.Keys = ring })
-	s.log.Info("keys reloaded", "generation", s.gate.Snapshot().Generation, "keys", ring.Len())
-	return nil
-}
-
-// readKeys joins the keys of the configuration with those of the store. Callers
-// hold mu, or are New.
-func (s *Server) readKeys(ctx context.Context, c *config.Config) (*apikey.Ring, error) {
-	records, err := s.store.Keys(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading keys from the state store: %w", err)
-	}
-	entries := append([]apikey.Entry(nil), c.Keys...)
-	for _, r := range records {
-		entries = append(entries, r.Entry)
-	}
-	return apikey.NewRing(entries)
 }
 
 // certificates is what the tool gate_certificates tells.

@@ -42,6 +42,9 @@ func (s *Server) handler() http.Handler {
 	api := http.NewServeMux()
 	api.Handle("/api/revocations", methods{http.MethodGet: s.revocations.List, http.MethodPost: s.revocations.Add})
 	api.Handle("/api/revocations/{id}", methods{http.MethodDelete: s.revocations.Delete})
+	api.Handle("/api/keys", methods{http.MethodGet: s.keys.List, http.MethodPost: s.keys.Mint})
+	api.Handle("/api/keys/{id}", methods{http.MethodDelete: s.keys.Revoke})
+	api.Handle("/api/keys/{id}/rotate", methods{http.MethodPost: s.keys.Rotate})
 	api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })
 	mux.HandleFunc("/api/", s.administered(api.ServeHTTP))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })
@@ -162,6 +165,9 @@ func (s *Server) decided(w http.ResponseWriter, r *http.Request, request auth.Re
 		s.record(r, &d, took)
 		answer.Fail(w, r, answer.Refusal(&d, len(request.Authorization) > 0))
 		return
+	}
+	if d.Principal.KeyID != "" {
+		s.used.note(d.Principal.KeyID, start)
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)

@@ -17,14 +17,17 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/revocation"
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/api"
+	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/material"
 	"github.com/sangate/sangate/server/mcp"
 	"github.com/sangate/sangate/server/octopus"
 	"github.com/sangate/sangate/server/store"
+	"github.com/sangate/sangate/server/tenant"
 	"github.com/sangate/sangate/server/tool"
 )
 
@@ -58,6 +61,8 @@ type Server struct {
 	conns       *connections
 	octopus     *octopus.Handler
 	revocations *api.Revocations
+	keys        *api.Keys
+	used        keyUse
 	mcp         *mcp.Handler
 
 	limits config.Limits // those of the start
@@ -65,6 +70,7 @@ type Server struct {
 	mu     sync.Mutex // one change of the snapshot at a time
 	config *config.Config
 	denied []store.Revocation // those in force; under mu
+	stored []apikey.Entry     // keys of the state store in force; under mu
 	reload chan struct{}      // by Reload
 }
 
@@ -95,11 +101,11 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 
 // build makes the first snapshot and the handlers over it.
 func (s *Server) build(ctx context.Context) error {
-	stored, denied, err := s.readDenied(ctx)
-	if err != nil {
+	var denied *revocation.Denylist
+	var err error
+	if s.denied, denied, err = s.readDenied(ctx); err != nil {
 		return err
 	}
-	s.denied = stored
 	s.pki, err = material.Open(ctx, s.config, material.Options{Logger: s.log, Now: s.opts.Now, Denied: denied,
 		OnRenewal: s.metrics.Renewal, OnPlan: s.metrics.NextRenewal, OnUpdate: s.metrics.Update, OnList: s.metrics.List, OnOCSP: s.metrics.OCSP})
 	if err != nil {
@@ -114,15 +120,18 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ring, err := s.readKeys(ctx, s.config)
+	ring, stored, err := s.readKeys(ctx, s.config)
 	if err != nil {
 		return err
 	}
+	s.stored = stored
 	s.gate = auth.NewGate(&auth.Snapshot{Generation: 1, PKI: s.pki.Snapshot(), TLS: s.handshakeConfig(s.config),
 		Tenants: s.config.Table, Admins: s.config.AdminTable, Keys: ring, Tools: catalog}, s.opts.Now)
 	s.metrics.Certificates(func() *pki.Snapshot { return s.gate.Snapshot().PKI })
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
 	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
+	s.keys = &api.Keys{Store: s.store, Configured: s.configuredKeys, Changed: s.reloadKeys, Log: s.log, Now: s.opts.Now, MaxBody: s.limits.MaxBodyBytes,
+		Knows: func(id string) bool { return id == tenant.Admins || s.gate.Snapshot().Tenants.Knows(id) }}
 	s.mcp = mcp.New(mcp.Options{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes,
 		Version: s.opts.Version, Logger: s.log})
 	return nil
@@ -159,6 +168,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 
 	s.watch(watching, &background) // from here on the configuration may change
 	background.Go(func() { s.pki.Run(watching, s.materialChanged) })
+	background.Go(func() { s.noteUse(watching) })
 	background.Go(func() { s.live.sweep(watching, s.gate) })
 	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now, s.dropped) })
 	serving.Go(func() { failed <- gateListener.run() })

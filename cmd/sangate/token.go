@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -10,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/keyring"
 	"github.com/sangate/sangate/server/store"
 	"github.com/sangate/sangate/server/tenant"
 )
@@ -19,11 +18,11 @@ import (
 func tokenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "API keys of tenants: mint, list, revoke",
+		Short: "API keys of tenants: mint, list, rotate, revoke",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(tokenMint(), tokenList(), tokenRevoke())
+	cmd.AddCommand(tokenMint(), tokenList(), tokenRotate(), tokenRevoke())
 	return cmd
 }
 
@@ -42,14 +41,6 @@ func withStore(ctx context.Context, flags *configFlags, do func(*config.Config, 
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	return do(c, s)
-}
-
-type mintedKey struct {
-	ID       string    `json:"id"`
-	Tenant   string    `json:"tenant"`
-	Key      string    `json:"key"`
-	SHA256   string    `json:"sha256"`
-	NotAfter time.Time `json:"notAfter,omitzero"`
 }
 
 func tokenMint() *cobra.Command {
@@ -77,27 +68,20 @@ store keeps its SHA-256 only. A running gate takes it within a second.`,
 				} else if err := knownTenant(c, tenantID); err != nil {
 					return usage(err)
 				}
-				key, id, err := apikey.Mint()
+				mint := func() (keyring.Minted, error) {
+					return keyring.Mint(cmd.Context(), s, tenantID, description, lifetime, time.Now())
+				}
+				if printOnly {
+					mint = func() (keyring.Minted, error) {
+						minted, _, err := keyring.Make(tenantID, lifetime, time.Now())
+						return minted, err
+					}
+				}
+				out, err := mint()
 				if err != nil {
 					return err
 				}
-				digest := apikey.Digest(key)
-				out := mintedKey{ID: id, Tenant: tenantID, Key: key, SHA256: hex.EncodeToString(digest[:])}
-				if lifetime > 0 {
-					out.NotAfter = time.Now().Add(lifetime).UTC().Truncate(time.Second)
-				}
-				if !printOnly {
-					e := apikey.Entry{ID: id, Tenant: tenantID, Digest: digest, NotAfter: out.NotAfter}
-					if err := s.AddKey(cmd.Context(), e, description); err != nil {
-						return err
-					}
-				}
-				if asJSON {
-					return printJSON(cmd, out)
-				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "key %s of tenant %s; it is not shown again\n", id, tenantID)
-				_, err = fmt.Fprintln(cmd.OutOrStdout(), key)
-				return err
+				return printMinted(cmd, out, asJSON)
 			})
 		},
 	}
@@ -111,33 +95,28 @@ store keeps its SHA-256 only. A running gate takes it within a second.`,
 	return cmd
 }
 
+func printMinted(cmd *cobra.Command, m keyring.Minted, asJSON bool) error {
+	if asJSON {
+		return printJSON(cmd, m)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "key %s of tenant %s; it is not shown again\n", m.ID, m.Tenant)
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), m.Key)
+	return err
+}
+
 // knownTenant accepts a configured id, and any valid one where a rule captures.
 func knownTenant(c *config.Config, id string) error {
 	if id == "" {
 		return errors.New("--tenant is missing: whose key is it?")
 	}
-	if t := c.Table.ByID(id); t != nil && !t.Captured() {
+	if c.Table.Knows(id) {
 		return nil
 	}
 	var known []string
 	for _, t := range c.Table.Tenants() {
-		if t.Captured() && t.CanCapture(id) {
-			return nil
-		}
 		known = append(known, t.ID)
 	}
-	return fmt.Errorf("no tenant %q in %s; there are %v", id, "the configuration", known)
-}
-
-type listedKey struct {
-	ID          string    `json:"id"`
-	Tenant      string    `json:"tenant"`
-	Description string    `json:"description,omitempty"`
-	Source      string    `json:"source"`
-	State       string    `json:"state"`
-	CreatedAt   time.Time `json:"createdAt,omitzero"`
-	NotAfter    time.Time `json:"notAfter,omitzero"`
-	RevokedAt   time.Time `json:"revokedAt,omitzero"`
+	return fmt.Errorf("no tenant %q in the configuration; there are %v", id, known)
 }
 
 func tokenList() *cobra.Command {
@@ -151,26 +130,17 @@ func tokenList() *cobra.Command {
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withStore(cmd.Context(), &flags, func(c *config.Config, s *store.Store) error {
-				records, err := s.Keys(cmd.Context())
+				keys, err := keyring.List(cmd.Context(), s, c.Keys, tenantID, time.Now())
 				if err != nil {
 					return err
-				}
-				for _, e := range c.Keys {
-					records = append(records, store.KeyRecord{Entry: e})
-				}
-				keys := []listedKey{}
-				for _, r := range records {
-					if tenantID == "" || r.Tenant == tenantID {
-						keys = append(keys, listedKey{r.ID, r.Tenant, r.Description, r.Source, stateOf(r.Entry, time.Now()), r.CreatedAt, r.NotAfter, r.RevokedAt})
-					}
 				}
 				if asJSON {
 					return printJSON(cmd, keys)
 				}
 				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-				fmt.Fprintln(w, "ID\tTENANT\tSTATE\tSOURCE\tCREATED\tNOT AFTER\tDESCRIPTION")
+				fmt.Fprintln(w, "ID\tTENANT\tSTATE\tSOURCE\tCREATED\tNOT AFTER\tLAST USED\tDESCRIPTION")
 				for _, k := range keys {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%q\n", k.ID, k.Tenant, k.State, k.Source, date(k.CreatedAt), date(k.NotAfter), k.Description)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%q\n", k.ID, k.Tenant, k.State, k.Source, date(k.CreatedAt), date(k.NotAfter), date(k.LastUsed), k.Description)
 				}
 				return w.Flush()
 			})
@@ -180,18 +150,6 @@ func tokenList() *cobra.Command {
 	cmd.Flags().StringVar(&tenantID, "tenant", "", "of this tenant only")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-func stateOf(e apikey.Entry, now time.Time) string {
-	switch {
-	case !e.RevokedAt.IsZero():
-		return "revoked"
-	case !e.NotAfter.IsZero() && !now.Before(e.NotAfter):
-		return "expired"
-	case now.Before(e.NotBefore):
-		return "not yet"
-	}
-	return "live"
 }
 
 func date(t time.Time) string {
@@ -207,27 +165,52 @@ func tokenRevoke() *cobra.Command {
 		Use:     "revoke --config FILE ID",
 		Short:   "Revoke a key of the state store, for good",
 		Example: "  sangate token revoke --config sangate.yaml 3fQ0aZk91Lm",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage(errors.New("name the id of one key; `sangate token list` has them"))
-			}
-			return nil
-		},
+		Args:    oneKey,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withStore(cmd.Context(), &flags, func(c *config.Config, s *store.Store) error {
-				err := s.RevokeKey(cmd.Context(), args[0], time.Now())
-				if errors.Is(err, store.ErrNotFound) {
-					for _, e := range c.Keys {
-						if e.ID == args[0] {
-							return fmt.Errorf("key %q stands in the configuration: take it out there", args[0])
-						}
-					}
-					return fmt.Errorf("no key with the id %q in the state store; `sangate token list` has them", args[0])
-				}
-				return err
+				return keyring.Revoke(cmd.Context(), s, c.Keys, args[0], time.Now())
 			})
 		},
 	}
 	flags.add(cmd)
+	return cmd
+}
+
+func oneKey(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usage(errors.New("name the id of one key; `sangate token list` has them"))
+	}
+	return nil
+}
+
+func tokenRotate() *cobra.Command {
+	var flags configFlags
+	var overlap, lifetime time.Duration
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "rotate --config FILE ID",
+		Short: "Make a key in the place of another, which stays good for a while",
+		Long: `Makes a key of the same tenant and prints it, once. The other one stays good for
+the overlap, or until its own end where that is sooner, so that clients can be
+given the new one in peace.`,
+		Example: "  sangate token rotate --config sangate.yaml --overlap 24h 3fQ0aZk91Lm >acme.token",
+		Args:    oneKey,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if overlap < 0 || lifetime < 0 {
+				return usage(errors.New("--overlap and --lifetime must not be negative"))
+			}
+			return withStore(cmd.Context(), &flags, func(c *config.Config, s *store.Store) error {
+				minted, err := keyring.Rotate(cmd.Context(), s, c.Keys, args[0], overlap, lifetime, time.Now())
+				if err != nil {
+					return err
+				}
+				return printMinted(cmd, minted, asJSON)
+			})
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the other key stays good")
+	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long the new one is good for; 0: until revoked")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -1,7 +1,3 @@
-// Package api is what operators change while the gate runs: JSON below /api, for
-// admins only. Who may is decided before it is called. A change is stored first,
-// then put in force here, then acknowledged; the other replicas follow by
-// watching the store.
 package api
 
 import (
@@ -13,18 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
-
-	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/sangate/sangate/server/answer"
-	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/store"
 )
-
-// maxComment bounds a comment, in bytes.
-const maxComment = 1024
 
 // Errors of Revocations.Vet.
 var (
@@ -59,7 +47,7 @@ type revocation struct {
 func (h *Revocations) List(w http.ResponseWriter, r *http.Request) {
 	stored, err := h.Store.Revocations(r.Context())
 	if err != nil {
-		h.unavailable(w, r, err)
+		unavailable(w, r, h.Log, err)
 		return
 	}
 	list := make([]revocation, 0, len(stored))
@@ -97,7 +85,7 @@ func (h *Revocations) Add(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, store.ErrFull):
 		answer.Fail(w, r, conflict(fmt.Sprintf("%d entries are kept, which is the most; take out what has expired.", store.MaxRevocations)))
 	case err != nil:
-		h.unavailable(w, r, err)
+		unavailable(w, r, h.Log, err)
 	case !added:
 		h.inForce(w, r, http.StatusOK, revocation(kept))
 	default:
@@ -118,7 +106,7 @@ func (h *Revocations) Delete(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, store.ErrNotFound):
 		answer.Fail(w, r, answer.NotFound)
 	case err != nil:
-		h.unavailable(w, r, err)
+		unavailable(w, r, h.Log, err)
 	default:
 		h.Log.Info("revocation deleted", "id", gone.ID, "entry", gone.Entry, "by", admin(r), "requestId", answer.RequestID(r.Context()))
 		h.inForce(w, r, http.StatusNoContent, nil)
@@ -128,52 +116,8 @@ func (h *Revocations) Delete(w http.ResponseWriter, r *http.Request) {
 // inForce answers once the change is in force.
 func (h *Revocations) inForce(w http.ResponseWriter, r *http.Request, status int, body any) {
 	if err := h.Changed(r.Context()); err != nil {
-		h.unavailable(w, r, err)
-		return
-	}
-	if status == http.StatusNoContent {
-		w.WriteHeader(status)
+		unavailable(w, r, h.Log, err)
 		return
 	}
 	respond(w, r, status, body)
-}
-
-func (h *Revocations) unavailable(w http.ResponseWriter, r *http.Request, err error) {
-	h.Log.Error("state store", "err", err, "requestId", answer.RequestID(r.Context()))
-	answer.Fail(w, r, answer.Error{Status: http.StatusServiceUnavailable, Code: "unavailable",
-		Message: "The state store cannot be used now.", RetryAfter: 5 * time.Second})
-}
-
-// admin is who asks.
-func admin(r *http.Request) string { return auth.DecisionFrom(r.Context()).Principal.Identity.Name() }
-
-func conflict(message string) answer.Error {
-	return answer.Error{Status: http.StatusConflict, Code: "conflict", Message: message}
-}
-
-// plain accepts one line of text.
-func plain(s string) bool {
-	return utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
-}
-
-// decode reads a body strictly: each name once, none that is not known.
-func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
-	body, err := answer.Body(w, r, limit)
-	if err != nil {
-		return err
-	}
-	if err := jsonv2.Unmarshal(body, v, jsonv2.RejectUnknownMembers(true)); err != nil {
-		e := answer.BadRequest("Send one JSON object with the names that are known here, each once.")
-		return &e
-	}
-	return nil
-}
-
-func respond(w http.ResponseWriter, r *http.Request, status int, body any) {
-	data, err := jsonv2.Marshal(body)
-	if err != nil {
-		answer.Fail(w, r, answer.Internal)
-		return
-	}
-	answer.JSON(w, status, data)
 }

@@ -2,6 +2,7 @@ package apikey
 
 import (
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -141,6 +142,27 @@ func BenchmarkLookup(b *testing.B) {
 					r.Lookup(key, time.Time{})
 				}
 			})
+		}
+	}
+}
+
+// The expression that the documentation gives secret scanners finds every key.
+func TestScannersFindKeys(t *testing.T) {
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "Secret scanners")
+	_, rest, _ = strings.Cut(rest, "```\n")
+	expression, _, found := strings.Cut(rest, "\n```")
+	if !found || !strings.Contains(expression, "sgk_") {
+		t.Fatalf("no expression on the page, but %q", expression)
+	}
+	scan := regexp.MustCompile(expression)
+	for range 1000 {
+		key, _ := mint(t)
+		if got := scan.FindString("Authorization: Bearer " + key + "\n"); got != key {
+			t.Fatalf("found %q in the place of %q", got, key)
 		}
 	}
 }

@@ -19,6 +19,31 @@ type Entry struct {
 	Source    string    // where it stands: "config" or "store"
 }
 
+// State says what a key is at time now: live, expired, revoked or not yet.
+func (e *Entry) State(now time.Time) string {
+	switch e.verdict(now) {
+	case Revoked:
+		return "revoked"
+	case NotYetValid:
+		return "not yet"
+	case Expired:
+		return "expired"
+	}
+	return "live"
+}
+
+func (e *Entry) verdict(now time.Time) Verdict {
+	switch {
+	case !e.RevokedAt.IsZero():
+		return Revoked
+	case !e.NotBefore.IsZero() && now.Before(e.NotBefore):
+		return NotYetValid
+	case !e.NotAfter.IsZero() && !now.Before(e.NotAfter):
+		return Expired
+	}
+	return OK
+}
+
 // A Verdict says what a Ring knows of a key.
 type Verdict uint8
 
@@ -82,13 +107,5 @@ func (r *Ring) Lookup(key string, now time.Time) (*Entry, Verdict) {
 	if subtle.ConstantTimeCompare(found.Digest[:], digest[:]) != 1 || found == r.dummy {
 		return nil, Unknown
 	}
-	switch {
-	case !found.RevokedAt.IsZero():
-		return found, Revoked
-	case !found.NotBefore.IsZero() && now.Before(found.NotBefore):
-		return found, NotYetValid
-	case !found.NotAfter.IsZero() && !now.Before(found.NotAfter):
-		return found, Expired
-	}
-	return found, OK
+	return found, found.verdict(now)
 }

@@ -25,9 +25,7 @@ func (s *Store) AddKey(ctx context.Context, e apikey.Entry, description string) 
 	}
 	err := s.reach()
 	if err == nil {
-		_, err = s.db.ExecContext(ctx,
-			`INSERT INTO api_keys (id, tenant, digest, description, created_at, not_before, not_after, revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			e.ID, e.Tenant, e.Digest[:], description, time.Now().UnixMicro(), micros(e.NotBefore), micros(e.NotAfter), micros(e.RevokedAt))
+		_, err = s.db.ExecContext(ctx, insertKey, keyColumns(e, description)...)
 	}
 	if err != nil {
 		return fmt.Errorf("adding key %s: %w", e.ID, err)
@@ -85,6 +83,71 @@ func (s *Store) RevokeKey(ctx context.Context, id string, at time.Time) error {
 		return fmt.Errorf("key %s: %w", id, ErrNotFound)
 	}
 	return nil
+}
+
+// RotateKey keeps a new key and has another end, at once or not at all. It
+// returns [ErrNotFound].
+func (s *Store) RotateKey(ctx context.Context, old string, end time.Time, e apikey.Entry, description string) error {
+	err := s.reach()
+	if err == nil {
+		err = s.rotateKey(ctx, old, end, e, description)
+	}
+	if err != nil {
+		return fmt.Errorf("rotating key %s: %w", old, err)
+	}
+	return nil
+}
+
+func (s *Store) rotateKey(ctx context.Context, old string, end time.Time, e apikey.Entry, description string) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing once committed
+	res, err := tx.ExecContext(ctx, `UPDATE api_keys SET not_after = ? WHERE id = ? AND revoked_at IS NULL`, end.UnixMicro(), old)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, ErrNotFound)
+	}
+	if _, err := tx.ExecContext(ctx, insertKey, keyColumns(e, description)...); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// NoteUse notes when keys were used last; ids that are not here are passed over.
+func (s *Store) NoteUse(ctx context.Context, used map[string]time.Time) error {
+	err := s.reach()
+	if err == nil {
+		err = s.noteUse(ctx, used)
+	}
+	if err != nil {
+		return fmt.Errorf("noting the use of keys: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) noteUse(ctx context.Context, used map[string]time.Time) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing once committed
+	for id, at := range used {
+		// Replicas note at different times: the latest stays.
+		if _, err := tx.ExecContext(ctx, `UPDATE api_keys SET last_used = ?1 WHERE id = ?2 AND coalesce(last_used, 0) < ?1`, at.UnixMicro(), id); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+const insertKey = `INSERT INTO api_keys (id, tenant, digest, description, created_at, not_before, not_after, revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+
+func keyColumns(e apikey.Entry, description string) []any {
+	return []any{e.ID, e.Tenant, e.Digest[:], description, time.Now().UnixMicro(), micros(e.NotBefore), micros(e.NotAfter), micros(e.RevokedAt)}
 }
 
 func micros(t time.Time) sql.NullInt64 {

@@ -3,6 +3,7 @@ package tenant
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/sanrule"
@@ -57,6 +58,15 @@ func (t *Table) Tenants() []*Tenant { return t.tenants }
 
 // ByID returns the tenant configured under a literal id, or nil.
 func (t *Table) ByID(id string) *Tenant { return t.byID[id] }
+
+// Knows reports whether certificates can be mapped to a tenant of that id: a
+// configured one, or one that a rule can capture.
+func (t *Table) Knows(id string) bool {
+	if tn := t.byID[id]; tn != nil {
+		return !tn.Captured()
+	}
+	return slices.ContainsFunc(t.tenants, func(tn *Tenant) bool { return tn.CanCapture(id) })
+}
 
 // add puts one rule of a tenant into the table. A captured id is captured by
 // each of its rules, and nothing else is captured.
