@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -208,4 +209,17 @@ func (g *enrolledGate) down() bool {
 		_ = res.Body.Close()
 	}
 	return err != nil
+}
+
+// A lookout is a log that waits for a phrase.
+type lookout struct {
+	phrase string
+	seen   atomic.Int64
+}
+
+func (l *lookout) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(l.phrase)) {
+		l.seen.Add(1)
+	}
+	return len(p), nil
 }

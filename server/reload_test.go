@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -72,6 +74,17 @@ func (c *caller) call(ctx context.Context, g *servertest.Gate) error {
 // its writer did not get to run within 50 ms, as on a busy machine.
 type oneConnection struct{ *wire }
 
+// dialOne makes a connection that is closed when the test ends.
+func dialOne(t *testing.T, g *servertest.Gate, config *tls.Config) oneConnection {
+	t.Helper()
+	conn, err := tls.Dial("tcp", g.Addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return oneConnection{&wire{conn, bufio.NewReader(conn)}}
+}
+
 func (c oneConnection) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return nil, err
@@ -100,7 +113,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		c := &caller{name: fmt.Sprint("new connections ", i), cert: moment}
 		switch i {
 		case 0, 1:
-			c.name, c.kept = fmt.Sprint("HTTP/1.1 ", i), &http.Client{Transport: oneConnection{dialWire(t, g, g.Cert("acme"))}}
+			c.name, c.kept = fmt.Sprint("HTTP/1.1 ", i), &http.Client{Transport: dialOne(t, g, g.TLS(g.Cert("acme")))}
 			c.dials.Store(1)
 		case 2, 3, 4:
 			c.name, c.kept = fmt.Sprint("HTTP/2 ", i), c.client(g, g.Cert("acme"))
