@@ -208,8 +208,16 @@ func TestCertRefusals(t *testing.T) {
 	}
 }
 
-// What `cert watch` renews, it tells the command and the metrics.
+// What `cert watch` renews, it tells the program and the metrics.
 func TestCertWatch(t *testing.T) {
+	for name, shell := range map[string][]string{"--exec": {"--exec", "sh", "--", "-c"}, "--": {"--", "sh", "-c"}} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); watchOnce(t, shell) })
+	}
+}
+
+// watchOnce watches until a renewal was told to a command of that shell.
+func watchOnce(t *testing.T, shell []string) {
+	t.Helper()
 	ca := steptest.Start(t, steptest.Options{Min: time.Second, Default: 6 * time.Second})
 	dir := t.TempDir()
 	crt, key, told := filepath.Join(dir, "w.crt"), filepath.Join(dir, "w.key"), filepath.Join(dir, "told")
@@ -234,7 +242,7 @@ func TestCertWatch(t *testing.T) {
 	done := make(chan int)
 	go func() {
 		// No shell comes between: the argument with a space is one.
-		args := append(append([]string{"cert", "watch", "--metrics", metrics}, where...), "--", "sh", "-c", `cat "$SANGATE_CERT" >"$0"`, told+" file")
+		args := slices.Concat([]string{"cert", "watch", "--metrics", metrics}, where, shell, []string{`cat "$SANGATE_CERT" >"$0"`, told + " file"})
 		done <- run(ctx, args, nil, io.Discard, &errs)
 	}()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {

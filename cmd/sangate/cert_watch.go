@@ -23,18 +23,22 @@ func certWatch() *cobra.Command {
 	var pair pairFlags
 	var keepKey bool
 	var renewAt float64
-	var metrics string
+	var metrics, program string
 	cmd := &cobra.Command{
-		Use:   "watch --ca-url URL --root FILE --cert CRT --key KEY [flags] [-- COMMAND ARG…]",
+		Use:   "watch --ca-url URL --root FILE --cert CRT --key KEY [flags] [--exec PROGRAM] [-- ARG…]",
 		Short: "Keep a certificate alive until stopped",
 		Long: `Renews certificate and key files, at two thirds of each certificate's lifetime
-with jitter, until it is stopped. After each renewal COMMAND is run as it stands,
-without a shell, with SANGATE_CERT and SANGATE_KEY in its environment.`,
-		Example: "  sangate cert watch --ca-url https://ca.internal:9000 --root root_ca.crt --cert web.crt --key web.key -- systemctl reload nginx",
+with jitter, until it is stopped. After each renewal PROGRAM is run with the
+arguments behind --, without a shell and as they stand, with SANGATE_CERT and
+SANGATE_KEY in its environment. Without --exec, the first of them is the program.`,
+		Example: "  sangate cert watch --ca-url https://ca.internal:9000 --root root_ca.crt --cert web.crt --key web.key --exec systemctl -- reload nginx",
 		RunE: func(cmd *cobra.Command, command []string) error {
 			files, client, err := filesAndClient(&pair, &ca)
 			if err != nil {
 				return err
+			}
+			if program != "" {
+				command = append([]string{program}, command...)
 			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			w := newWatchedPair(files, command, log)
@@ -56,6 +60,7 @@ without a shell, with SANGATE_CERT and SANGATE_KEY in its environment.`,
 	pair.add(cmd)
 	cmd.Flags().BoolVar(&keepKey, "keep-key", false, "renew with the same key instead of a new one")
 	cmd.Flags().Float64Var(&renewAt, "renew-at", 0, "share of the lifetime after which to renew; 0: two thirds")
+	cmd.Flags().StringVar(&program, "exec", "", "program to run after each renewal; its arguments go behind --")
 	cmd.Flags().StringVar(&metrics, "metrics", "", "host:port to serve Prometheus metrics on")
 	return cmd
 }
