@@ -107,7 +107,7 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	s.pki, err = material.Open(ctx, s.config, material.Options{Logger: s.log, Now: s.opts.Now, Denied: denied,
-		OnRenewal: s.metrics.Renewal, OnPlan: s.metrics.NextRenewal, OnUpdate: s.metrics.Update, OnList: s.metrics.List, OnOCSP: s.metrics.OCSP})
+		OnRenewal: s.metrics.Renewal, OnPlan: s.metrics.NextRenewal, OnUpdate: s.metrics.Update, OnList: s.metrics.List, OnOCSP: s.metrics.OCSP, TakeUp: s.materialChanged})
 	if err != nil {
 		return err
 	}

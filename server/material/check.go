@@ -85,8 +85,12 @@ func (r *revoked) Await(ctx context.Context, p any) pki.Revocation {
 		r.keeper.noteIssuer(issuer)
 	}
 	r.lists.LookAgain(ctx)
-	if latest, err := r.keeper.revocation(r.keeper.parts()); err == nil && latest != nil {
-		return latest
+	latest, err := r.keeper.revocation(r.keeper.parts())
+	if err != nil || latest == nil {
+		return r
 	}
-	return r
+	if latest != r.keeper.Snapshot().Revocation {
+		r.keeper.opts.TakeUp() // else the first request could come before it is in force
+	}
+	return latest
 }

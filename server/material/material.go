@@ -34,6 +34,9 @@ type Options struct {
 	OnUpdate  func(error)     // the SPIFFE agent sent a certificate, or could not be had
 	OnList    func(revocation.Update)
 	OnOCSP    func(ocsp.Outcome, error)
+	// TakeUp has the owner Reload, and returns when what is new is in force. It
+	// is called from handshakes.
+	TakeUp func()
 	// Denied are the entries of the state store at the start; nil: none.
 	Denied *revocation.Denylist
 }
