@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// backdated is how far before its issue step-ca dates a certificate, for clocks
+// that are behind. It is no part of the life in which to renew.
+const backdated = time.Minute
+
 // Warnings tells what is not wrong enough to refuse the snapshot that was loaded
 // from f, and will trouble somebody soon. autocert, for one, leaves keys
 // readable for all, so that is told and not refused.
@@ -22,7 +26,7 @@ func (f Files) Warnings(s *Snapshot, now time.Time) []string {
 		out = append(out, fmt.Sprintf("%s expired at %s; clients will refuse it", f.Cert, leaf.NotAfter.UTC().Format(time.RFC3339)))
 	case now.Before(leaf.NotBefore):
 		out = append(out, fmt.Sprintf("%s is not valid before %s; clients will refuse it", f.Cert, leaf.NotBefore.UTC().Format(time.RFC3339)))
-	case left < life/4:
+	case left < (life-backdated)/4:
 		out = append(out, fmt.Sprintf("%s has %s left; it should have been renewed by now", f.Cert, left.Round(time.Second)))
 	}
 	if !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {

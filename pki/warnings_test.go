@@ -27,6 +27,8 @@ func TestWarnings(t *testing.T) {
 		{"expired", good, 0o600, now.Add(2 * time.Hour), "expired at"},
 		{"not yet", good, 0o600, now.Add(-2 * time.Minute), "not valid before"},
 		{"late", good, 0o600, now.Add(50 * time.Minute), "should have been renewed"},
+		{"just issued, for 20 s, and backdated",
+			pkitest.Leaf{DNS: good.DNS, NotBefore: now.Add(-time.Minute), NotAfter: now.Add(20 * time.Second)}, 0o600, now.Add(time.Second), ""},
 		{"client only", pkitest.Leaf{DNS: good.DNS, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, 0o600, now, "serverAuth"},
 		{"no name", pkitest.Leaf{}, 0o600, now, "no name"},
 		{"CA expired", pkitest.Leaf{DNS: good.DNS, NotAfter: now.Add(1000 * time.Hour)}, 0o600, now.Add(48 * time.Hour), "client CA"},
