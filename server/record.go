@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	jsonv2 "github.com/go-json-experiment/json"
-
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/answer"
@@ -55,7 +53,7 @@ func (s *Server) record(r *http.Request, d *auth.Decision, took time.Duration) {
 		slog.String("stage", string(d.Stage)), slog.String("reason", string(d.Reason)), slog.String("detail", detail),
 		slog.String("tenant", d.Principal.TenantID), slog.String("rule", d.Rule),
 		slog.String("identity", d.Principal.Identity.Name()), slog.String("serial", d.Principal.Identity.Serial),
-		slog.String("key", d.Principal.KeyID), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.String("key", d.Principal.KeyID), slog.Any("token", d.Principal.Token), slog.String("method", r.Method), slog.String("path", r.URL.Path),
 		slog.String("remote", r.RemoteAddr), slog.String("requestId", answer.RequestID(r.Context())))
 }
 
@@ -64,7 +62,7 @@ func (s *Server) record(r *http.Request, d *auth.Decision, took time.Duration) {
 func (s *Server) detail(r *http.Request, d *auth.Decision) string {
 	switch peer := peerOf(r); {
 	case d.Stage != auth.Certificate:
-		return ""
+		return d.Detail
 	case d.Reason == pki.CertRevoked || d.Reason == pki.RevocationUnknown:
 		found := peer.Find(d.Snapshot.PKI, s.opts.Now())
 		s.metrics.Revoked(d.Reason, found.Source)
@@ -120,19 +118,4 @@ func outcomeOf(res *tool.Result, err error) string {
 		return "tool_error"
 	}
 	return "internal"
-}
-
-// metadata is the protected resource metadata (RFC 9728, section 2). Without an
-// issuer it names no authorization server: keys are made by the operator.
-func (s *Server) metadata(w http.ResponseWriter, r *http.Request) {
-	body, err := jsonv2.Marshal(struct {
-		Resource string   `json:"resource"`
-		Methods  []string `json:"bearer_methods_supported"`
-		Bound    bool     `json:"tls_client_certificate_bound_access_tokens"`
-	}{"https://" + r.Host + r.URL.Path[len(answer.MetadataPath):], []string{"header"}, true})
-	if err != nil {
-		answer.Fail(w, r, answer.Internal)
-		return
-	}
-	answer.JSON(w, http.StatusOK, body)
 }

@@ -24,7 +24,7 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 	options := pki.WatchOptions{Logger: s.log}
 	configForce, certForce := make(chan struct{}), make(chan struct{})
 	configs := pki.NewWatcher(func() []string { return []string{s.opts.ConfigFile} }, func() error { return s.reloadConfig(ctx) }, options)
-	certs := pki.NewWatcher(s.pki.Paths, s.filesChanged, options)
+	certs := pki.NewWatcher(func() []string { return append(s.pki.Paths(), s.issuers.Paths()...) }, s.filesChanged, options)
 	wg.Go(func() { configs.Run(ctx, configForce) })
 	wg.Go(func() { certs.Run(ctx, certForce) })
 	wg.Go(func() {
@@ -38,6 +38,7 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 			case <-s.reload:
 			}
 			s.pki.Refresh()
+			s.issuers.Refresh()
 			for _, force := range []chan struct{}{configForce, certForce} {
 				select {
 				case force <- struct{}{}:
@@ -88,23 +89,39 @@ func (s *Server) handshakeConfig(c *config.Config) *tls.Config {
 		MinVersion: version, SessionTickets: c.TLS.SessionTickets, Curves: c.TLS.CurveIDs(), Now: s.opts.Now})
 }
 
-// filesChanged is called when a certificate, a CA, a revocation list or the
-// denylist may have changed.
+// filesChanged is called when a certificate, a CA, a revocation list, the
+// denylist or a file of issuers' keys may have changed.
 func (s *Server) filesChanged() error {
 	s.pki.ReadLists()
-	return s.reloadCertificates()
+	return errors.Join(s.issuers.ReadFiles(), s.reloadCertificates())
+}
+
+// tokenKeysChanged puts other keys of issuers in force, and with them forgets
+// which tokens were verified.
+func (s *Server) tokenKeysChanged() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.swap(func(next *auth.Snapshot) { next.Tokens = s.issuers.Verifier() })
 }
 
 // materialChanged is called when certificate, roots or lists that the gate keeps
 // alive itself have changed.
 func (s *Server) materialChanged() { _ = s.reloadCertificates() } // logged and counted
 
-// warn logs what will trouble somebody soon. Callers hold mu, or are New.
-func (s *Server) warn() {
+// series has metrics exist for all that the configuration names. Callers hold
+// mu, or are New.
+func (s *Server) series() {
 	s.metrics.Denylists(deniedByAPI)
 	if r := s.config.TLS.Revocation; r != nil && r.Denylist != "" {
 		s.metrics.Denylists(string(r.Denylist))
 	}
+	for _, i := range s.config.Issuers {
+		s.metrics.Issuers(i.Name)
+	}
+}
+
+// warn logs what will trouble somebody soon. Callers hold mu, or are New.
+func (s *Server) warn() {
 	for _, w := range s.pki.Warnings() {
 		s.log.Warn(w)
 	}
@@ -167,6 +184,10 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	defer plan.Discard()
+	tokens, err := s.issuers.Prepare(next)
+	if err != nil {
+		return false, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ring, stored, err := s.readKeys(ctx, next)
@@ -181,7 +202,9 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	s.swap(func(snap *auth.Snapshot) {
 		snap.PKI, snap.TLS = s.pki.Snapshot(), s.handshakeConfig(next)
 		snap.Tenants, snap.Admins, snap.Keys, snap.Tools = next.Table, next.AdminTable, ring, snap.Tools.Renew()
+		snap.Tokens = tokens.Commit()
 	})
+	s.series()
 	s.log.Info("configuration reloaded", "generation", s.gate.Snapshot().Generation, "tenants", len(next.Tenants))
 	if next.Listen != old.Listen || next.Admin != old.Admin || next.State != old.State {
 		s.log.Warn("listen, admin and state take effect at the next start")

@@ -24,6 +24,10 @@ const (
 	answerDeadline = 30 * time.Second
 )
 
+// keyWait bounds the wait for an issuer's keys when a token names one that is
+// not there.
+const keyWait = 5 * time.Second
+
 // handler routes a request.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
@@ -160,6 +164,13 @@ func (s *Server) administered(next http.HandlerFunc) http.HandlerFunc {
 func (s *Server) decided(w http.ResponseWriter, r *http.Request, request auth.Request, next http.HandlerFunc) {
 	start := time.Now()
 	d := s.gate.Decide(request)
+	if d.Missing != nil { // the one thing that is waited for: a key that may have been rolled in
+		ctx, cancel := context.WithTimeout(r.Context(), keyWait)
+		d.Missing.Await(ctx)
+		cancel()
+		start = time.Now()
+		d = s.gate.Decide(request)
+	}
 	took := time.Since(start)
 	if !d.OK() {
 		s.record(r, &d, took)

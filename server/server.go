@@ -23,6 +23,7 @@ import (
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/issuers"
 	"github.com/sangate/sangate/server/material"
 	"github.com/sangate/sangate/server/mcp"
 	"github.com/sangate/sangate/server/octopus"
@@ -56,6 +57,7 @@ type Server struct {
 	metrics     *admin.Metrics
 	store       *store.Store
 	pki         *material.Keeper
+	issuers     *issuers.Book
 	gate        *auth.Gate
 	live        *live
 	conns       *connections
@@ -111,6 +113,7 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.series()
 	s.warn()
 	builtins, err := tool.Builtins(s.certificates, s.opts.Now)
 	if err != nil {
@@ -125,8 +128,13 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	s.stored = stored
+	s.issuers = issuers.New(issuers.Options{Logger: s.log, Now: s.opts.Now, Changed: s.tokenKeysChanged, OnRefresh: s.metrics.KeySet})
+	tokens, err := s.issuers.Prepare(s.config)
+	if err != nil {
+		return err
+	}
 	s.gate = auth.NewGate(&auth.Snapshot{Generation: 1, PKI: s.pki.Snapshot(), TLS: s.handshakeConfig(s.config),
-		Tenants: s.config.Table, Admins: s.config.AdminTable, Keys: ring, Tools: catalog}, s.opts.Now)
+		Tenants: s.config.Table, Admins: s.config.AdminTable, Keys: ring, Tokens: tokens.Commit(), Tools: catalog}, s.opts.Now)
 	s.metrics.Certificates(func() *pki.Snapshot { return s.gate.Snapshot().PKI })
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
 	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
@@ -168,6 +176,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 
 	s.watch(watching, &background) // from here on the configuration may change
 	background.Go(func() { s.pki.Run(watching, s.materialChanged) })
+	background.Go(func() { s.issuers.Run(watching) })
 	background.Go(func() { s.noteUse(watching) })
 	background.Go(func() { s.live.sweep(watching, s.gate) })
 	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now, s.dropped) })

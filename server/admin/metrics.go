@@ -39,6 +39,8 @@ type Metrics struct {
 	revocations   *prometheus.CounterVec
 	dropped       *prometheus.CounterVec
 	ocsp          *prometheus.CounterVec
+	keySets       *prometheus.CounterVec
+	keysSeen      *prometheus.GaugeVec
 	toolCalls     *prometheus.CounterVec
 	toolTime      *prometheus.HistogramVec
 
@@ -83,7 +85,10 @@ func NewMetrics(version, commit string) *Metrics {
 			Help: "Certificates on the list that is held."}, []string{"name"}),
 		revocations: counter("sangate_revocations_total",
 			"Handshakes and requests refused because a certificate was revoked, by the list, denylist or responder that says so.", "name"),
-		ocsp: counter("sangate_ocsp_answers_total", "Questions to OCSP responders about clients, by what came of them.", "result"),
+		ocsp:    counter("sangate_ocsp_answers_total", "Questions to OCSP responders about clients, by what came of them.", "result"),
+		keySets: counter("sangate_jwks_refreshes_total", "Looks at the keys of token issuers.", "issuer", "result"),
+		keysSeen: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_jwks_last_success_timestamp_seconds",
+			Help: "When the keys of a token issuer were last seen; 0: never."}, []string{"issuer"}),
 		dropped: counter("sangate_trust_anchors_dropped_total",
 			"Certificates in use whose CA a reload of the trust bundle dropped: our own (server), or of connected clients (client).", "role"),
 		toolCalls: counter("sangate_tool_calls_total", "Tool calls, by result.", "tool", "tenant", "result"),
@@ -111,7 +116,7 @@ func (m *Metrics) zero() {
 		m.ocsp.WithLabelValues(string(o))
 	}
 	m.lastError.WithLabelValues("server")
-	for _, factor := range []string{"certificate", "api_key"} {
+	for _, factor := range []string{"certificate", "api_key", "jwt"} {
 		m.decisionTime.WithLabelValues(factor)
 	}
 	for _, role := range []string{"server", "client"} {
@@ -149,8 +154,11 @@ func (m *Metrics) HandshakeRefused(r pki.Reason) {
 func (m *Metrics) Decision(d *auth.Decision, took time.Duration) {
 	m.decisions.WithLabelValues(string(d.Stage), string(d.Reason), TenantLabel(d)).Inc()
 	factor := "certificate"
-	if d.Principal.KeyID != "" {
+	switch {
+	case d.Principal.KeyID != "":
 		factor = "api_key"
+	case d.JWT:
+		factor = "jwt"
 	}
 	m.decisionTime.WithLabelValues(factor).Observe(took.Seconds())
 }
@@ -220,6 +228,24 @@ func (m *Metrics) Denylists(names ...string) {
 
 // OCSP counts a question to a responder.
 func (m *Metrics) OCSP(o ocsp.Outcome, _ error) { m.ocsp.WithLabelValues(string(o)).Inc() }
+
+// KeySet counts a look at the keys of an issuer, by its configured name;
+// seen is when they last came.
+func (m *Metrics) KeySet(issuer string, seen time.Time, err error) {
+	m.keySets.WithLabelValues(issuer, result(err)).Inc()
+	if !seen.IsZero() {
+		m.keysSeen.WithLabelValues(issuer).Set(float64(seen.Unix()))
+	}
+}
+
+// Issuers has the series of issuers exist before anything is heard of them.
+func (m *Metrics) Issuers(names ...string) {
+	for _, name := range names {
+		m.keySets.WithLabelValues(name, "ok")
+		m.keySets.WithLabelValues(name, "error")
+		m.keysSeen.WithLabelValues(name)
+	}
+}
 
 // AnchorDropped counts certificates in use, of role server or client, whose CA
 // left the trust bundle.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -25,6 +26,7 @@ type Error struct {
 	RetryAfter time.Duration // of 429 and 503
 	Close      bool          // end the connection after this answer
 	TokenSent  bool          // WWW-Authenticate then says what was wrong with it
+	Scope      string        // what a token needs, for WWW-Authenticate
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
@@ -47,8 +49,15 @@ func BadRequest(message string) Error {
 
 // Refusal is what the peer is told of a decision that refused it.
 func Refusal(d *auth.Decision, tokenSent bool) Error {
-	e := refusal(d.Reason)
-	e.TokenSent = tokenSent
+	reason := d.Reason
+	if reason == auth.TokenMalformed && d.JWT {
+		reason = auth.TokenUnknown // the header was well-formed, what it carried was not
+	}
+	e := refusal(reason)
+	e.TokenSent, e.Scope = tokenSent, d.Snapshot.Tokens.Scopes()
+	if d.RetryAfter > 0 {
+		e.RetryAfter = d.RetryAfter
+	}
 	return e
 }
 
@@ -132,21 +141,25 @@ func Fail(w http.ResponseWriter, r *http.Request, e Error) {
 // section 5.1). The host is the client's own word, so it is used only where it
 // is of plain characters.
 func challenge(r *http.Request, e Error) string {
-	value := "Bearer"
+	var parts []string
 	if host := r.Host; plainHost(host) {
-		value += ` resource_metadata="https://` + host + MetadataPath + `"`
-		if e.TokenSent {
-			value += ","
+		resource := ""
+		if r.URL.Path == "/mcp" {
+			resource = r.URL.Path
 		}
+		parts = append(parts, ` resource_metadata="https://`+host+MetadataPath+resource+`"`)
+	}
+	if e.Scope != "" {
+		parts = append(parts, ` scope="`+e.Scope+`"`)
 	}
 	switch {
 	case !e.TokenSent:
 	case e.Code == "insufficient_scope":
-		value += ` error="insufficient_scope"`
+		parts = append(parts, ` error="insufficient_scope"`)
 	default:
-		value += ` error="invalid_token"`
+		parts = append(parts, ` error="invalid_token"`)
 	}
-	return value
+	return "Bearer" + strings.Join(parts, ",")
 }
 
 // MetadataPath is where the protected resource metadata stands (RFC 9728, 3).

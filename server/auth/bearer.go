@@ -1,41 +1,114 @@
 package auth
 
-import "strings"
+import (
+	"strings"
+	"time"
+
+	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/tenant"
+)
+
+// bearer: the second factor, where the tenant wants one.
+func bearer(d *Decision, r *Request, now time.Time) Reason {
+	if d.Tenant.SecondFactor == tenant.None {
+		return ""
+	}
+	token, pop, reason := parseBearer(r.Authorization, d.Snapshot.Tokens.TakesPoP())
+	if reason != "" {
+		if d.Tenant.SecondFactor == tenant.Optional && len(r.Authorization) == 0 {
+			return ""
+		}
+		return reason
+	}
+	// Tokens of issuers are for tenants; who administers has keys.
+	if !r.Admin && d.Snapshot.Tokens.Looks(token) {
+		return d.byToken(token, pop, now)
+	}
+	if pop {
+		return TokenMalformed // no key proves possession of a certificate
+	}
+	return d.byKey(token, now)
+}
+
+func (d *Decision) byToken(text string, pop bool, now time.Time) Reason {
+	d.JWT, d.pop = true, pop
+	t, refused := d.Snapshot.Tokens.Verify(text, now)
+	if refused != nil {
+		d.Detail, d.Missing = refused.Detail, refused.Missing
+		return refused.Reason
+	}
+	d.Principal.Token = t
+	if pop && !t.Issuer.PoP {
+		return TokenMissing // to this issuer's tokens, the scheme means nothing
+	}
+	if t.Tenant != d.Principal.TenantID {
+		return TenantMismatch
+	}
+	return ""
+}
+
+func (d *Decision) byKey(key string, now time.Time) Reason {
+	entry, verdict := d.Snapshot.Keys.Lookup(key, now)
+	switch verdict {
+	case apikey.OK:
+	case apikey.Expired:
+		return TokenExpired
+	case apikey.NotYetValid:
+		return TokenNotYetValid
+	case apikey.Revoked:
+		return TokenRevoked
+	default:
+		return TokenUnknown
+	}
+	d.Principal.KeyID = entry.ID
+	if entry.Tenant != d.Principal.TenantID {
+		return TenantMismatch
+	}
+	return ""
+}
 
 // maxToken bounds a Bearer token, in bytes.
 const maxToken = 8 << 10
+
+// The schemes of the Authorization header. MTLS_POP is what Microsoft Entra's
+// clients send a certificate-bound token by.
+const (
+	bearerScheme = "Bearer"
+	popScheme    = "MTLS_POP"
+)
 
 // parseBearer reads the values of the Authorization header (RFC 6750, 2.1). It
 // is stricter than HTTP: one header, the scheme (without regard to case), one
 // space, and a token of base64url characters and dots, the alphabet that API
 // keys and JWTs share. Another scheme is no token at all.
-func parseBearer(values []string) (token string, reason Reason) {
+func parseBearer(values []string, takesPoP bool) (token string, pop bool, reason Reason) {
 	switch len(values) {
 	case 0:
-		return "", TokenMissing
+		return "", false, TokenMissing
 	case 1:
 	default:
-		return "", TokenMalformed
+		return "", false, TokenMalformed
 	}
 	scheme, token, found := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		if len(scheme) > 6 && strings.EqualFold(scheme[:6], "Bearer") && !isTokenByte(scheme[6]) {
-			return "", TokenMalformed // "Bearer\tx"
+	pop = takesPoP && strings.EqualFold(scheme, popScheme)
+	if !pop && !strings.EqualFold(scheme, bearerScheme) {
+		if n := len(bearerScheme); len(scheme) > n && strings.EqualFold(scheme[:n], bearerScheme) && !isTokenByte(scheme[n]) {
+			return "", false, TokenMalformed // "Bearer\tx"
 		}
-		return "", TokenMissing
+		return "", false, TokenMissing
 	}
 	if !found || token == "" {
-		return "", TokenMissing
+		return "", false, TokenMissing
 	}
 	if len(token) > maxToken {
-		return "", TokenMalformed
+		return "", false, TokenMalformed
 	}
 	for i := range len(token) {
 		if !isTokenByte(token[i]) && token[i] != '.' {
-			return "", TokenMalformed
+			return "", false, TokenMalformed
 		}
 	}
-	return token, ""
+	return token, pop, ""
 }
 
 func isTokenByte(c byte) bool {

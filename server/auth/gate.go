@@ -16,6 +16,7 @@ import (
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/jwt"
 	"github.com/sangate/sangate/server/tenant"
 	"github.com/sangate/sangate/server/tool"
 )
@@ -29,6 +30,7 @@ type Snapshot struct {
 	Tenants    *tenant.Table
 	Admins     *tenant.Table // those who may use /api
 	Keys       *apikey.Ring
+	Tokens     *jwt.Verifier // nil: there are no issuers
 	Tools      *tool.Catalog
 }
 
@@ -58,6 +60,7 @@ type Request struct {
 	TenantHeader  []string // values of X-Octopus-Tenant-Id
 	TenantAlias   bool     // a header that some proxies turn into the tenant header was sent
 	Admin         bool     // it is for /api: the certificate must be an admin's
+	Locked        bool     // the identity has failed too often of late
 }
 
 // tenantHeader is how a client says which tenant it means.
@@ -77,8 +80,9 @@ func RequestOf(peer *pki.Peer, h http.Header) Request {
 type Principal struct {
 	TenantID string
 	Identity *pki.Identity
-	NotAfter time.Time // of the certificate
-	KeyID    string    // of the API key, where one was checked
+	NotAfter time.Time  // of the certificate
+	KeyID    string     // of the API key, where one was checked
+	Token    *jwt.Token // the JWT, where one was checked
 }
 
 // A Decision is the outcome for one request.
@@ -88,8 +92,15 @@ type Decision struct {
 	Tenant    *tenant.Tenant // nil before the certificate was mapped
 	Rule      string         // the SAN rule that named the tenant
 	Principal Principal
-	Tools     *tool.View // of the tenant, where admitted; nil for an admin
-	Snapshot  *Snapshot  // what was decided by
+	Tools     *tool.View   // of the tenant, where admitted; nil for an admin
+	Snapshot  *Snapshot    // what was decided by
+	Detail    string       // beside the reason, for the operator
+	Missing   *jwt.Missing // a key that may come; nil where waiting is of no use
+	JWT       bool         // it was a JWT that was sent as second factor
+
+	RetryAfter time.Duration // where it was too often
+
+	pop bool // by the scheme MTLS_POP, which says that it is bound
 }
 
 // OK reports whether the request may pass.
@@ -97,8 +108,11 @@ func (d *Decision) OK() bool { return d.Reason == OK }
 
 // Factors names what was checked, for whoami.
 func (d *Decision) Factors() []string {
-	if d.Principal.KeyID != "" {
+	switch {
+	case d.Principal.KeyID != "":
 		return []string{"certificate", "api_key"}
+	case d.Principal.Token != nil:
+		return []string{"certificate", "jwt"}
 	}
 	return []string{"certificate"}
 }
@@ -110,7 +124,7 @@ func (g *Gate) Decide(r Request) Decision {
 	d := Decision{Snapshot: g.cur.Load(), Stage: Passed, Reason: OK}
 	d.Principal.Identity = r.Peer.Identity
 	d.Principal.NotAfter = r.Peer.NotAfter()
-	for _, step := range [...]func(*Decision, *Request, time.Time) Reason{certificate, bearer, agreement} {
+	for _, step := range [...]func(*Decision, *Request, time.Time) Reason{certificate, lockout, bearer, agreement} {
 		if reason := step(&d, &r, now); reason != "" {
 			return d.refused(reason)
 		}
@@ -141,6 +155,13 @@ func (d Decision) ForTool(name string) Decision {
 	return d
 }
 
+// Refused is the decision as it stands when something else refuses the request.
+func (d Decision) Refused(r Reason, retry time.Duration) Decision {
+	d = d.refused(r)
+	d.RetryAfter = retry
+	return d
+}
+
 func (d Decision) refused(r Reason) Decision {
 	d.Reason, d.Stage = r, stageOf(r)
 	return d
@@ -164,89 +185,12 @@ func certificate(d *Decision, r *Request, now time.Time) Reason {
 	return reason
 }
 
-// bearer: the second factor, where the tenant wants one.
-func bearer(d *Decision, r *Request, now time.Time) Reason {
-	if d.Tenant.SecondFactor == tenant.None {
-		return ""
-	}
-	token, reason := parseBearer(r.Authorization)
-	if reason != "" {
-		if d.Tenant.SecondFactor == tenant.Optional && len(r.Authorization) == 0 {
-			return ""
-		}
-		return reason
-	}
-	entry, verdict := d.Snapshot.Keys.Lookup(token, now)
-	switch verdict {
-	case apikey.OK:
-	case apikey.Expired:
-		return TokenExpired
-	case apikey.NotYetValid:
-		return TokenNotYetValid
-	case apikey.Revoked:
-		return TokenRevoked
-	default:
-		return TokenUnknown
-	}
-	d.Principal.KeyID = entry.ID
-	if entry.Tenant != d.Principal.TenantID {
-		return TenantMismatch
+// lockout: one that has sent wrong tokens too often is not asked for another.
+// It is policy, but comes before the token, else it would not keep anybody from
+// trying.
+func lockout(_ *Decision, r *Request, _ time.Time) Reason {
+	if r.Locked {
+		return LockedOut
 	}
 	return ""
-}
-
-// agreement: the header, where sent, names the same tenant once.
-func agreement(d *Decision, r *Request, _ time.Time) Reason {
-	if r.TenantAlias || len(r.TenantHeader) > 1 {
-		return HeaderMalformed
-	}
-	if len(r.TenantHeader) == 0 {
-		return ""
-	}
-	switch got := r.TenantHeader[0]; {
-	case !plainHeader(got):
-		return HeaderMalformed
-	case got != d.Principal.TenantID:
-		return HeaderMismatch
-	}
-	return ""
-}
-
-// plainHeader accepts what could be a tenant id and no list of them.
-func plainHeader(s string) bool {
-	if s == "" || len(s) > 63 {
-		return false
-	}
-	for i := range len(s) {
-		if !isTokenByte(s[i]) && s[i] != '.' {
-			return false
-		}
-	}
-	return true
-}
-
-// hasAlias finds X_Octopus_Tenant_Id and its likes, which a proxy that maps '_'
-// to '-' would have turned into the header.
-func hasAlias(h http.Header) bool {
-	for name := range h {
-		if len(name) == len(tenantHeader) && name != tenantHeader && sameButSeparators(name) {
-			return true
-		}
-	}
-	return false
-}
-
-func sameButSeparators(name string) bool {
-	for i := range len(name) {
-		c, want := name[i], tenantHeader[i]
-		switch {
-		case want == '-':
-			if c != '-' && c != '_' && c != '.' {
-				return false
-			}
-		case c|0x20 != want|0x20:
-			return false
-		}
-	}
-	return true
 }

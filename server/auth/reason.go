@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/jwt"
 	"github.com/sangate/sangate/server/tenant"
 )
 
@@ -14,18 +15,18 @@ type Reason = pki.Reason
 // Reasons of the stages after the certificate.
 const (
 	TokenMissing     Reason = "token_missing"
-	TokenMalformed   Reason = "token_malformed"
+	TokenMalformed          = jwt.Malformed
 	TokenUnknown     Reason = "token_unknown"
-	TokenExpired     Reason = "token_expired"
-	TokenNotYetValid Reason = "token_not_yet_valid"
+	TokenExpired            = jwt.Expired
+	TokenNotYetValid        = jwt.NotYetValid
 	TokenRevoked     Reason = "token_revoked"
-	TokenAlgorithm   Reason = "token_algorithm"
-	TokenKeyUnknown  Reason = "token_key_unknown"
-	TokenSignature   Reason = "token_signature"
-	TokenIssuer      Reason = "token_issuer"
-	TokenAudience    Reason = "token_audience"
-	TokenScope       Reason = "token_scope"
-	JWKSUnavailable  Reason = "jwks_unavailable"
+	TokenAlgorithm          = jwt.Algorithm
+	TokenKeyUnknown         = jwt.KeyUnknown
+	TokenSignature          = jwt.Signature
+	TokenIssuer             = jwt.IssuerWrong
+	TokenAudience           = jwt.Audience
+	TokenScope              = jwt.Scope
+	JWKSUnavailable         = jwt.Unavailable
 
 	TenantMismatch  Reason = "tenant_mismatch"
 	HeaderMismatch  Reason = "header_mismatch"

@@ -23,7 +23,9 @@ type Config struct {
 	State      Path     `yaml:"state"`
 	TLS        TLS      `yaml:"tls"`
 	Tenants    []Tenant `yaml:"tenants"`
+	Issuers    []Issuer `yaml:"issuers"`
 	Admins     *Admins  `yaml:"admins"`
+	Egress     Egress   `yaml:"egress"`
 	Limits     Limits   `yaml:"limits"`
 	Log        Log      `yaml:"log"`
 

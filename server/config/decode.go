@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -103,6 +102,8 @@ func (d *decoder) decode(n ast.Node, v reflect.Value, path string) {
 		d.mapping(n, v, path)
 	case reflect.Slice:
 		d.sequence(n, v, path)
+	case reflect.Map:
+		d.texts(n, v, path)
 	case reflect.String:
 		d.text(n, v)
 	case reflect.Bool:
@@ -141,13 +142,8 @@ func isMapping(n ast.Node) bool {
 }
 
 func (d *decoder) mapping(n ast.Node, v reflect.Value, path string) {
-	var values []*ast.MappingValueNode
-	switch m := n.(type) {
-	case *ast.MappingNode:
-		values = m.Values
-	case *ast.MappingValueNode:
-		values = []*ast.MappingValueNode{m}
-	default:
+	values, ok := pairs(n)
+	if !ok {
 		d.fail(n, "%s: expected keys and values", cmpPath(path))
 		return
 	}
@@ -160,6 +156,33 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, path string) {
 		}
 		d.decode(kv.Value, field, join(path, name))
 	}
+}
+
+// texts fills a map of texts by names of the file's choice.
+func (d *decoder) texts(n ast.Node, v reflect.Value, path string) {
+	values, ok := pairs(n)
+	if !ok {
+		d.fail(n, "%s: expected keys and values", cmpPath(path))
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, kv := range values {
+		name := kv.Key.GetToken().Value
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.decode(kv.Value, value, join(path, name))
+		v.SetMapIndex(reflect.ValueOf(name), value)
+	}
+}
+
+// pairs returns the keys and values of a mapping.
+func pairs(n ast.Node) ([]*ast.MappingValueNode, bool) {
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		return m.Values, true
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{m}, true
+	}
+	return nil, false
 }
 
 func (d *decoder) sequence(n ast.Node, v reflect.Value, path string) {
@@ -242,48 +265,6 @@ func (d *decoder) scalarText(n ast.Node) (string, bool) {
 		return value
 	})
 	return s, ok
-}
-
-func fieldOf(v reflect.Value, name string) (reflect.Value, bool) {
-	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("yaml") == name && name != "-" {
-			return v.Field(i), true
-		}
-	}
-	return reflect.Value{}, false
-}
-
-// suggestion names the key that was meant, where case or a separator is all
-// that is wrong.
-func suggestion(t reflect.Type, name string) string {
-	fold := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
-	var keys []string
-	for i := range t.NumField() {
-		key := t.Field(i).Tag.Get("yaml")
-		if key == "-" {
-			continue
-		}
-		if fold(key) == fold(name) {
-			return fmt.Sprintf("; write %s", key)
-		}
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return "; known here: " + strings.Join(keys, ", ")
-}
-
-func join(path, name string) string {
-	if path == "" {
-		return name
-	}
-	return path + "." + name
-}
-
-func cmpPath(path string) string {
-	if path == "" {
-		return "the file"
-	}
-	return path
 }
 
 var environment = os.LookupEnv

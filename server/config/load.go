@@ -125,6 +125,8 @@ func (d *decoder) check(c *Config) {
 	d.checkTenants(c)
 	d.checkAdmins(c)
 	d.checkRing(c)
+	d.checkEgress(&c.Egress)
+	d.checkIssuers(c)
 }
 
 func (d *decoder) checkLimits(l *Limits) {

@@ -25,6 +25,7 @@ var enums = map[string][]string{
 	"CRLMode":      {"hard", "soft"},
 	"RenewMode":    {"rekey", "renew"},
 	"KeyType":      keyTypes,
+	"Binding":      {"none", "ifPresent", "required"},
 }
 
 // schemaOf describes a type; def, where it is valid, holds the defaults.
@@ -38,6 +39,8 @@ func schemaOf(t reflect.Type, def reflect.Value) map[string]any {
 	switch t.Kind() {
 	case reflect.Pointer:
 		return schemaOf(t.Elem(), reflect.Value{})
+	case reflect.Map:
+		return map[string]any{"type": "object", "additionalProperties": schemaOf(t.Elem(), reflect.Value{})}
 	case reflect.Slice:
 		return map[string]any{"type": "array", "items": schemaOf(t.Elem(), reflect.Value{})}
 	case reflect.Struct:

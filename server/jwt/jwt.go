@@ -16,6 +16,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -80,10 +81,20 @@ type Token struct {
 	keys *keyset.Keys
 }
 
+// LogValue tells whose it is, and nothing that could be used.
+func (t *Token) LogValue() slog.Value {
+	if t == nil {
+		return slog.Value{}
+	}
+	return slog.GroupValue(slog.String("issuer", t.Issuer.Name), slog.String("sub", t.Subject), slog.String("client", t.Client))
+}
+
 // A Verifier verifies tokens of some issuers.
 type Verifier struct {
 	exact     map[string]*source
 	templates []*source
+	pop       bool
+	scopes    string
 	cache     cache
 }
 
@@ -96,14 +107,19 @@ type source struct {
 // NewVerifier makes one for the issuers, by the keys they have now.
 func NewVerifier(issuers []*Issuer) *Verifier {
 	v := &Verifier{exact: make(map[string]*source)}
+	var scopes []string
 	for _, i := range issuers {
 		s := &source{i, i.Keys.Keys()}
+		v.pop = v.pop || i.PoP
+		scopes = append(scopes, i.Scopes...)
 		if strings.Contains(i.URL, template) {
 			v.templates = append(v.templates, s)
 		} else {
 			v.exact[i.URL] = s
 		}
 	}
+	slices.Sort(scopes)
+	v.scopes = strings.Join(slices.Compact(scopes), " ")
 	return v
 }
 
@@ -112,6 +128,32 @@ func NewVerifier(issuers []*Issuer) *Verifier {
 func (v *Verifier) Looks(text string) bool {
 	return v != nil && len(v.exact)+len(v.templates) > 0 && strings.Count(text, ".") == 2
 }
+
+// Issuers returns those whose tokens are taken, in no order. Not to be changed.
+func (v *Verifier) Issuers() []*Issuer {
+	var out []*Issuer
+	if v != nil {
+		for _, s := range v.exact {
+			out = append(out, s.Issuer)
+		}
+		for _, s := range v.templates {
+			out = append(out, s.Issuer)
+		}
+	}
+	return out
+}
+
+// Scopes returns all scopes that a token may need, with spaces between, for a
+// challenge (RFC 6750, 3).
+func (v *Verifier) Scopes() string {
+	if v == nil {
+		return ""
+	}
+	return v.scopes
+}
+
+// TakesPoP reports whether an issuer's tokens may come by the scheme MTLS_POP.
+func (v *Verifier) TakesPoP() bool { return v != nil && v.pop }
 
 // Verify returns the token that text is, or a [*RefusedError]. The second time it
 // costs a hash and a look-up, and allocates nothing.

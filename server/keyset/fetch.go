@@ -2,6 +2,7 @@ package keyset
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -84,6 +85,15 @@ func CheckURL(text string) error {
 		return nil
 	}
 	return fmt.Errorf("%.200q: keys are fetched over https only", text)
+}
+
+// Roots reads the CAs, as PEM, that the server of the keys is verified by.
+func Roots(pem []byte) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("no certificate in it")
+	}
+	return pool, nil
 }
 
 func (s *Set) get(ctx context.Context, at string) ([]byte, error) {

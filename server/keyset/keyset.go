@@ -87,6 +87,9 @@ func New(opts Options) (*Set, error) {
 // Keys returns those in force, or nil where there never were any.
 func (s *Set) Keys() *Keys { return s.keys.Load() }
 
+// File returns the file that the keys are read from, or "".
+func (s *Set) File() string { return s.opts.File }
+
 // Fresh reports whether the keys in force may still be believed: those of a file
 // always, those that were fetched for the grace after they were last seen.
 func (s *Set) Fresh(now time.Time) bool {
@@ -120,6 +123,16 @@ func (s *Set) Await(ctx context.Context, have *Keys) {
 	select {
 	case <-round:
 	case <-ctx.Done():
+	}
+}
+
+// Refresh has the keys fetched anew, at an operator's word; it does not wait.
+func (s *Set) Refresh() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.busy && s.opts.File == "" {
+		s.busy = true
+		s.ask <- struct{}{}
 	}
 }
 

@@ -1,0 +1,80 @@
+package server_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"testing"
+
+	"github.com/sangate/sangate/pki/pkitest"
+)
+
+// A bound token is good with its certificate only (RFC 8705): another of the same
+// tenant, even of the same name, does not do.
+func TestBoundTokens(t *testing.T) {
+	for mode, want := range map[string]struct{ unbound, elsewhere, dpop string }{
+		"none":      {"ok", "ok", "binding_mismatch"},
+		"ifPresent": {"ok", "binding_mismatch", "binding_mismatch"},
+		"required":  {"binding_missing", "binding_mismatch", "binding_mismatch"},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			g, i := withIssuer(t, nil, "tenantClaim: tenant", "mtlsPoP: true", "binding: "+mode)
+			cert, other := g.Cert("acme"), g.Cert("acme")
+			bound := i.Token(i.Claims("acme").With(claims{"cnf": confirms(cert)}))
+			unbound := i.Token(i.Claims("acme"))
+			dpop := i.Token(i.Claims("acme").With(claims{"cnf": claims{"jkt": "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"}}))
+			both := i.Token(i.Claims("acme").With(claims{"cnf": confirms(cert).With(claims{"jkt": "x"})}))
+			for name, tc := range map[string]struct {
+				cert                  *pkitest.Cert
+				scheme, token, reason string
+			}{
+				"bound":                         {cert, "Bearer", bound, "ok"},
+				"bound, MTLS_POP":               {cert, "mtls_pop", bound, "ok"},
+				"bound, another certificate":    {other, "Bearer", bound, want.elsewhere},
+				"bound, another, MTLS_POP":      {other, "MTLS_POP", bound, "binding_mismatch"},
+				"not bound":                     {cert, "Bearer", unbound, want.unbound},
+				"not bound, MTLS_POP":           {cert, "MTLS_POP", unbound, "binding_missing"},
+				"DPoP":                          {cert, "Bearer", dpop, want.dpop},
+				"DPoP beside the certificate's": {cert, "Bearer", both, "binding_mismatch"},
+				"a key, MTLS_POP":               {cert, "MTLS_POP", g.Key("acme"), "token_malformed"},
+			} {
+				before := g.By(decisions, "reason")
+				res := ask(t, g.Client(tc.cert), http.MethodGet, g.URL+"/tools", "", "Authorization: "+tc.scheme+" "+tc.token)
+				status := map[string]int{"ok": 200, "token_malformed": 400}[tc.reason]
+				if status == 0 {
+					status = 401
+				}
+				if res.StatusCode != status {
+					t.Errorf("%s: %s, want %d", name, res.Status, status)
+				}
+				wantChange(t, g, decisions, "reason", before, map[string]float64{tc.reason: 1})
+			}
+		})
+	}
+	t.Run("MTLS_POP where no issuer takes it", func(t *testing.T) {
+		g, i := withIssuer(t, nil)
+		cert := g.Cert("acme")
+		before := g.By(decisions, "reason")
+		token := i.Token(i.Claims("acme").With(claims{"cnf": confirms(cert)}))
+		wantError(t, ask(t, g.Client(cert), http.MethodGet, g.URL+"/tools", "", "Authorization: MTLS_POP "+token), 401, "unauthorized")
+		wantChange(t, g, decisions, "reason", before, map[string]float64{"token_missing": 1})
+	})
+}
+
+// confirms is the confirmation of a certificate (RFC 8705, 3.1).
+func confirms(c *pkitest.Cert) claims {
+	sum := sha256.Sum256(c.Leaf.Raw)
+	return claims{"x5t#S256": base64.RawURLEncoding.EncodeToString(sum[:])}
+}
+
+// Who administers has keys: a token of an issuer is none, whatever it says.
+func TestTokensAreNoAdmins(t *testing.T) {
+	g, i := withIssuer(t, nil)
+	g.Configure(func(yaml string) string { return yaml + "admins: {sans: [\"email:ops@example.org\"]}\n" })
+	ops := g.Client(g.CA.Issue(t, pkitest.Leaf{Emails: []string{"ops@example.org"}}))
+	before := g.By(decisions, "reason")
+	for _, tenant := range []string{"@admins", "acme"} {
+		wantError(t, ask(t, ops, http.MethodGet, g.URL+"/api/keys", "", jwtOf(i.Token(i.Claims(tenant)))), 401, "unauthorized")
+	}
+	wantChange(t, g, decisions, "reason", before, map[string]float64{"token_unknown": 2})
+}
