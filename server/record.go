@@ -16,14 +16,15 @@ import (
 
 // A requestState is what an admitted request carries beside its decision.
 type requestState struct {
-	ctx  context.Context // ends when the request does or may go on no longer
-	took time.Duration   // of the decision
+	ctx     context.Context // ends when the request does or may go on no longer
+	took    time.Duration   // of the decision
+	request *http.Request
 }
 
 type requestKey struct{}
 
-func withRequest(ctx, lifetime context.Context, took time.Duration) context.Context {
-	return context.WithValue(ctx, requestKey{}, &requestState{lifetime, took})
+func withRequest(ctx, lifetime context.Context, took time.Duration, r *http.Request) context.Context {
+	return context.WithValue(ctx, requestKey{}, &requestState{lifetime, took, r})
 }
 
 // admit applies the policy on one tool, or none where name is "", and records
@@ -41,6 +42,9 @@ func (s *Server) admit(r *http.Request, name string) auth.Decision {
 // level debug.
 func (s *Server) record(r *http.Request, d *auth.Decision, took time.Duration) {
 	s.metrics.Decision(d, took)
+	if !d.OK() {
+		s.auditRefusal(r, d, took)
+	}
 	detail := s.detail(r, d)
 	level, message := slog.LevelInfo, "request refused"
 	if d.OK() {
@@ -89,6 +93,7 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 	took := time.Since(start)
 	outcome := outcomeOf(res, err)
 	s.metrics.ToolCall(t.Name, admin.TenantLabel(d), outcome, took)
+	s.auditCall(state.request, d, t.Name, outcome, took)
 	if refused, ok := errors.AsType[*answer.Error](context.Cause(state.ctx)); ok {
 		return nil, refused // no longer admitted, whatever the tool made of it
 	}

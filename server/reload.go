@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/admin"
+	"github.com/sangate/sangate/server/audit"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/tool"
@@ -39,6 +41,9 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 			}
 			s.pki.Refresh()
 			s.issuers.Refresh()
+			if err := s.journal.reopen(); err != nil {
+				s.log.Error("audit log not opened anew", "err", err)
+			}
 			for _, force := range []chan struct{}{configForce, certForce} {
 				select {
 				case force <- struct{}{}:
@@ -158,6 +163,7 @@ func (s *Server) reloadConfig(ctx context.Context) error {
 	changed, err := s.applyConfig(ctx)
 	if changed || err != nil {
 		s.metrics.ConfigReload(err)
+		s.auditReload(err)
 	}
 	if problems, ok := errors.AsType[config.Problems](err); ok {
 		for _, p := range problems {
@@ -188,14 +194,26 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	reopen := !reflect.DeepEqual(next.Audit, s.config.Audit)
+	var log *audit.Log
+	if reopen {
+		if log, err = s.openAudit(next); err != nil {
+			return false, err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ring, stored, err := s.readKeys(ctx, next)
-	if err != nil {
-		return false, err
+	if err == nil {
+		err = plan.Commit()
 	}
-	if err := plan.Commit(); err != nil {
-		return false, err
+	if err != nil {
+		return false, errors.Join(err, log.Close())
+	}
+	if reopen {
+		if err := s.journal.use(log, next); err != nil {
+			s.log.Error("the audit log before is not closed", "err", err)
+		}
 	}
 	old := s.config
 	s.config, s.stored = next, stored

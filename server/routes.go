@@ -190,6 +190,6 @@ func (s *Server) decided(w http.ResponseWriter, r *http.Request, request auth.Re
 	defer s.live.remove(entry)
 	s.metrics.Streams.Inc()
 	defer s.metrics.Streams.Dec()
-	ctx = withRequest(auth.WithDecision(ctx, &d), ctx, took)
+	ctx = withRequest(auth.WithDecision(ctx, &d), ctx, took, r)
 	next(w, r.WithContext(ctx))
 }

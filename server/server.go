@@ -65,6 +65,7 @@ type Server struct {
 	revocations *api.Revocations
 	keys        *api.Keys
 	used        keyUse
+	journal     journal
 	mcp         *mcp.Handler
 
 	limits config.Limits // those of the start
@@ -96,7 +97,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		return nil, fmt.Errorf("state store: %w", err)
 	}
 	if err := s.build(ctx); err != nil {
-		return nil, errors.Join(err, s.store.Close())
+		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
@@ -133,12 +134,19 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	log, err := s.openAudit(s.config)
+	if err == nil {
+		err = s.journal.use(log, s.config)
+	}
+	if err != nil {
+		return err
+	}
 	s.gate = auth.NewGate(&auth.Snapshot{Generation: 1, PKI: s.pki.Snapshot(), TLS: s.handshakeConfig(s.config),
 		Tenants: s.config.Table, Admins: s.config.AdminTable, Keys: ring, Tokens: tokens.Commit(), Tools: catalog}, s.opts.Now)
 	s.metrics.Certificates(func() *pki.Snapshot { return s.gate.Snapshot().PKI })
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
-	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
-	s.keys = &api.Keys{Store: s.store, Configured: s.configuredKeys, Changed: s.reloadKeys, Log: s.log, Now: s.opts.Now, MaxBody: s.limits.MaxBodyBytes,
+	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Audit: s.auditChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
+	s.keys = &api.Keys{Store: s.store, Configured: s.configuredKeys, Changed: s.reloadKeys, Audit: s.auditChange, Log: s.log, Now: s.opts.Now, MaxBody: s.limits.MaxBodyBytes,
 		Knows: func(id string) bool { return id == tenant.Admins || s.gate.Snapshot().Tenants.Knows(id) }}
 	s.mcp = mcp.New(mcp.Options{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes,
 		Version: s.opts.Version, Logger: s.log})
@@ -156,10 +164,14 @@ func (s *Server) Reload() {
 // Metrics returns the registry the gate counts in.
 func (s *Server) Metrics() *admin.Metrics { return s.metrics }
 
+func (s *Server) close() error {
+	return errors.Join(s.store.Close(), s.journal.use(nil, &config.Config{}))
+}
+
 // Run serves until ctx ends, then drains: no new connections, requests in
 // progress get until drainTimeout. It closes the state store.
 func (s *Server) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, s.store.Close()) }()
+	defer func() { err = errors.Join(err, s.close()) }()
 	main, adminListener, err := s.listen()
 	if err != nil {
 		return err

@@ -46,6 +46,7 @@ type Metrics struct {
 
 	Connections prometheus.Gauge
 	Streams     prometheus.Gauge
+	AuditErrors prometheus.Counter
 }
 
 // NewMetrics makes and registers all metrics, counters at zero for every
@@ -95,6 +96,7 @@ func NewMetrics(version, commit string) *Metrics {
 		toolTime: histogram("sangate_tool_call_duration_seconds", "Time tool calls took.",
 			prometheus.DefBuckets, "tool", "tenant", "result"),
 		Connections: f.NewGauge(prometheus.GaugeOpts{Name: "sangate_connections_open", Help: "Open client connections, handshake done."}),
+		AuditErrors: f.NewCounter(prometheus.CounterOpts{Name: "sangate_audit_errors_total", Help: "Records that could not be written to the audit log."}),
 		Streams:     f.NewGauge(prometheus.GaugeOpts{Name: "sangate_streams_open", Help: "Requests in progress: calls and event streams."}),
 	}
 	f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_build_info", Help: "Always 1."}, []string{"version", "commit", "go"}).

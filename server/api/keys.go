@@ -20,6 +20,8 @@ type Keys struct {
 	Knows      func(tenant string) bool
 	// Changed puts what is stored in force.
 	Changed func(context.Context) error
+	// Audit hears of what was changed.
+	Audit   func(r *http.Request, action, object string)
 	Log     *slog.Logger
 	Now     func() time.Time
 	MaxBody int64 // bytes
@@ -62,6 +64,7 @@ func (h *Keys) Mint(w http.ResponseWriter, r *http.Request) {
 		unavailable(w, r, h.Log, err)
 		return
 	}
+	h.Audit(r, "key.mint", minted.ID)
 	h.Log.Info("key minted", "id", minted.ID, "tenant", minted.Tenant, "notAfter", minted.NotAfter, "by", admin(r), "requestId", answer.RequestID(r.Context()))
 	h.inForce(w, r, http.StatusCreated, minted)
 }
@@ -89,6 +92,7 @@ func (h *Keys) Rotate(w http.ResponseWriter, r *http.Request) {
 		h.failed(w, r, err)
 		return
 	}
+	h.Audit(r, "key.rotate", id+" to "+minted.ID)
 	h.Log.Info("key rotated", "id", id, "to", minted.ID, "tenant", minted.Tenant, "overlap", overlap, "by", admin(r), "requestId", answer.RequestID(r.Context()))
 	h.inForce(w, r, http.StatusCreated, minted)
 }
@@ -100,6 +104,7 @@ func (h *Keys) Revoke(w http.ResponseWriter, r *http.Request) {
 		h.failed(w, r, err)
 		return
 	}
+	h.Audit(r, "key.revoke", id)
 	h.Log.Info("key revoked", "id", id, "by", admin(r), "requestId", answer.RequestID(r.Context()))
 	h.inForce(w, r, http.StatusNoContent, nil)
 }

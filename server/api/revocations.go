@@ -30,6 +30,8 @@ type Revocations struct {
 	Vet func(r *http.Request, entry string) error
 	// Changed puts what is stored in force.
 	Changed func(context.Context) error
+	// Audit hears of what was changed.
+	Audit   func(r *http.Request, action, object string)
 	Log     *slog.Logger
 	MaxBody int64 // bytes
 }
@@ -89,6 +91,7 @@ func (h *Revocations) Add(w http.ResponseWriter, r *http.Request) {
 	case !added:
 		h.inForce(w, r, http.StatusOK, revocation(kept))
 	default:
+		h.Audit(r, "revocation.add", kept.Entry)
 		h.Log.Info("revocation added", "id", kept.ID, "entry", kept.Entry, "comment", kept.Comment, "by", kept.CreatedBy, "requestId", answer.RequestID(r.Context()))
 		h.inForce(w, r, http.StatusCreated, revocation(kept))
 	}
@@ -108,6 +111,7 @@ func (h *Revocations) Delete(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		unavailable(w, r, h.Log, err)
 	default:
+		h.Audit(r, "revocation.delete", gone.Entry)
 		h.Log.Info("revocation deleted", "id", gone.ID, "entry", gone.Entry, "by", admin(r), "requestId", answer.RequestID(r.Context()))
 		h.inForce(w, r, http.StatusNoContent, nil)
 	}

@@ -96,6 +96,7 @@ type Decision struct {
 	Snapshot  *Snapshot    // what was decided by
 	Detail    string       // beside the reason, for the operator
 	Missing   *jwt.Missing // a key that may come; nil where waiting is of no use
+	Tool      string       // that it is about, where there is one of that name
 	JWT       bool         // it was a JWT that was sent as second factor
 
 	RetryAfter time.Duration // where it was too often
@@ -149,8 +150,10 @@ func (g *Gate) CheckCertificate(peer *pki.Peer) Decision {
 // ForTool applies the tenant's policy to one tool of an admitted request. A
 // tool that is not there at all is not refused: there is nothing to allow.
 func (d Decision) ForTool(name string) Decision {
-	if d.OK() && d.Tools.Lookup(name) == nil && d.Snapshot.Tools.Lookup(name) != nil {
-		return d.refused(ToolDenied)
+	if d.OK() && d.Snapshot.Tools.Lookup(name) != nil {
+		if d.Tool = name; d.Tools.Lookup(name) == nil {
+			return d.refused(ToolDenied)
+		}
 	}
 	return d
 }

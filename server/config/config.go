@@ -28,6 +28,7 @@ type Config struct {
 	Egress     Egress   `yaml:"egress"`
 	Limits     Limits   `yaml:"limits"`
 	Log        Log      `yaml:"log"`
+	Audit      *Audit   `yaml:"audit"`
 
 	Table      *tenant.Table  `yaml:"-"` // of Tenants
 	AdminTable *tenant.Table  `yaml:"-"` // of Admins; nobody's where there are none
@@ -146,6 +147,14 @@ type Limits struct {
 type Log struct {
 	Level  string `yaml:"level"`
 	Format string `yaml:"format"` // json or text
+}
+
+// Audit is the audit log: refusals and changes, and tool calls where asked for.
+type Audit struct {
+	File      Path  `yaml:"file"` // "-": standard output
+	ToolCalls bool  `yaml:"toolCalls"`
+	MaxBytes  int64 `yaml:"maxBytes"` // at which the file is rotated; 100 MiB where 0
+	Backups   int   `yaml:"backups"`  // rotated files that are kept; 10 where 0
 }
 
 // defaults is where every file starts from.

@@ -231,7 +231,7 @@ func (d *decoder) text(n ast.Node, v reflect.Value) {
 	if !ok {
 		return
 	}
-	if v.Type() == reflect.TypeFor[Path]() && s != "" && !filepath.IsAbs(s) && !strings.Contains(s, "://") && !kms.IsURI(s) {
+	if v.Type() == reflect.TypeFor[Path]() && s != "" && s != "-" && !filepath.IsAbs(s) && !strings.Contains(s, "://") && !kms.IsURI(s) {
 		s = filepath.Join(d.dir, s)
 	}
 	v.SetString(s)

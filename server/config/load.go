@@ -122,6 +122,12 @@ func (d *decoder) check(c *Config) {
 	if _, err := c.Log.SlogLevel(); err != nil {
 		d.failAt("log.level", "log.level %q: use debug, info, warn or error", c.Log.Level)
 	}
+	if c.Audit != nil && c.Audit.File == "" {
+		d.failAt("audit", "audit.file is missing: name a file, or \"-\" for standard output")
+	}
+	if c.Audit != nil && (c.Audit.MaxBytes < 0 || c.Audit.Backups < 0) {
+		d.failAt("audit", "audit.maxBytes and audit.backups must not be negative")
+	}
 	d.checkTenants(c)
 	d.checkAdmins(c)
 	d.checkRing(c)
