@@ -59,6 +59,8 @@ type Identity struct {
 	SPIFFEID    string   // the one URI of scheme spiffe, if any
 	Serial      string   // hexadecimal, lower case, without a leading zero byte
 	Fingerprint [32]byte // SHA-256 of the certificate's DER
+
+	key string
 }
 
 // Name returns the one name to show a person: the SPIFFE ID, else the first
@@ -75,14 +77,13 @@ func (id *Identity) Name() string {
 
 // Key returns the principal's name as it is compared between two certificates
 // of one holder: a renewed certificate has the same key.
-func (id *Identity) Key() string {
-	if len(id.SANs) == 0 {
-		return ""
+func (id *Identity) Key() string { return id.key }
+
+func keyOf(sans []SAN, spiffeID string) string {
+	if spiffeID != "" {
+		return "uri:" + spiffeID
 	}
-	if id.SPIFFEID != "" {
-		return "uri:" + id.SPIFFEID
-	}
-	return id.SANs[0].String()
+	return sans[0].String()
 }
 
 // ParseIdentity reads the names of a leaf under strict rules. It returns a
@@ -110,7 +111,7 @@ func ParseIdentity(leaf *x509.Certificate) (*Identity, error) {
 		}
 		spiffeID = san.Value
 	}
-	id.SANs, id.SPIFFEID = sans, spiffeID
+	id.SANs, id.SPIFFEID, id.key = sans, spiffeID, keyOf(sans, spiffeID)
 	return id, nil
 }
 

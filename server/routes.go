@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"crypto/rand"
 	"maps"
 	"net"
@@ -23,10 +22,6 @@ const (
 	bodyDeadline   = 10 * time.Second
 	answerDeadline = 30 * time.Second
 )
-
-// keyWait bounds the wait for an issuer's keys when a token names one that is
-// not there.
-const keyWait = 5 * time.Second
 
 // handler routes a request.
 func (s *Server) handler() http.Handler {
@@ -157,39 +152,4 @@ func (s *Server) administered(next http.HandlerFunc) http.HandlerFunc {
 			next(w, r)
 		})
 	}
-}
-
-// decided runs next if the request may pass. While it lasts it is decided again
-// and again.
-func (s *Server) decided(w http.ResponseWriter, r *http.Request, request auth.Request, next http.HandlerFunc) {
-	start := time.Now()
-	d := s.gate.Decide(request)
-	if d.Missing != nil { // the one thing that is waited for: a key that may have been rolled in
-		ctx, cancel := context.WithTimeout(r.Context(), keyWait)
-		d.Missing.Await(ctx)
-		cancel()
-		start = time.Now()
-		d = s.gate.Decide(request)
-	}
-	took := time.Since(start)
-	if !d.OK() {
-		s.record(r, &d, took)
-		answer.Fail(w, r, answer.Refusal(&d, len(request.Authorization) > 0))
-		return
-	}
-	if d.Principal.KeyID != "" {
-		s.used.note(d.Principal.KeyID, start)
-	}
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	entry := s.live.add(request, func(d auth.Decision) {
-		s.record(r, &d, 0)
-		e := answer.Refusal(&d, len(request.Authorization) > 0)
-		cancel(&e) // what the dialects answer with, if they have not begun
-	})
-	defer s.live.remove(entry)
-	s.metrics.Streams.Inc()
-	defer s.metrics.Streams.Dec()
-	ctx = withRequest(auth.WithDecision(ctx, &d), ctx, took, r)
-	next(w, r.WithContext(ctx))
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/issuers"
+	"github.com/sangate/sangate/server/limit"
 	"github.com/sangate/sangate/server/material"
 	"github.com/sangate/sangate/server/mcp"
 	"github.com/sangate/sangate/server/octopus"
@@ -66,6 +67,7 @@ type Server struct {
 	keys        *api.Keys
 	used        keyUse
 	journal     journal
+	limiter     *limit.Limiter
 	mcp         *mcp.Handler
 
 	limits config.Limits // those of the start
@@ -92,7 +94,8 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	}
 	s := &Server{opts: opts, log: opts.Logger, config: c, limits: c.Limits, reload: make(chan struct{}, 1),
 		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive(),
-		conns: newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace)}
+		conns:   newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace),
+		limiter: limit.New(limit.Options{FailureBurst: c.Limits.FailureBurst, FailureEvery: c.Limits.FailureEvery, Now: opts.Now})}
 	if s.store, err = store.Open(ctx, string(c.State), store.Options{Logger: s.log}); err != nil {
 		return nil, fmt.Errorf("state store: %w", err)
 	}

@@ -77,6 +77,16 @@ func Reasons(yield func(Stage, Reason) bool) {
 	}
 }
 
+// Failure reports whether the decision counts against the identity: it sent what
+// was wrong, or another's. Nothing, or what has ended, is no attempt.
+func (d *Decision) Failure() bool {
+	switch d.Reason {
+	case TokenMissing, TokenExpired, TokenNotYetValid, JWKSUnavailable:
+		return false
+	}
+	return d.Stage == Bearer || d.Stage == Agreement
+}
+
 // stageOf returns the stage a reason belongs to.
 func stageOf(r Reason) Stage {
 	for _, s := range byStage {

@@ -105,6 +105,23 @@ type Tenant struct {
 	SecondFactor string   `yaml:"secondFactor"`
 	Keys         []Key    `yaml:"keys"`
 	Tools        *Tools   `yaml:"tools"`
+	Limits       *Share   `yaml:"limits"`
+}
+
+// A Share is what a tenant may ask for as a whole, and each identity of it; 0 is
+// no such limit.
+type Share struct {
+	RequestsPerSecond float64 `yaml:"requestsPerSecond"`
+	Burst             int     `yaml:"burst"`
+	Concurrent        int     `yaml:"concurrent"`
+	PerIdentity       *Rate   `yaml:"perIdentity"`
+}
+
+// A Rate is what one identity may ask for.
+type Rate struct {
+	RequestsPerSecond float64 `yaml:"requestsPerSecond"`
+	Burst             int     `yaml:"burst"`
+	Concurrent        int     `yaml:"concurrent"`
 }
 
 // Admins are who may use /api.
@@ -141,6 +158,8 @@ type Limits struct {
 	ToolTimeout       time.Duration `yaml:"toolTimeout"`
 	DrainTimeout      time.Duration `yaml:"drainTimeout"`
 	MaxStreamsPerConn uint32        `yaml:"maxStreamsPerConnection"`
+	FailureBurst      int           `yaml:"failureBurst"` // wrong tokens of one identity before it has to wait
+	FailureEvery      time.Duration `yaml:"failureEvery"` // after which one is forgiven
 }
 
 // Log is the gate's own log on standard error.
@@ -175,6 +194,8 @@ func defaults() *Config {
 			ToolTimeout:       time.Minute,
 			DrainTimeout:      10 * time.Second,
 			MaxStreamsPerConn: 100,
+			FailureBurst:      10,
+			FailureEvery:      6 * time.Second,
 		},
 		Log: Log{Level: "info", Format: "json"},
 	}

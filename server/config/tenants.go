@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/limit"
 	"github.com/sangate/sangate/server/tenant"
 )
 
@@ -26,6 +27,7 @@ func (d *decoder) checkTenants(c *Config) {
 			tenants[i].Tools = &tenant.Tools{Allow: t.Tools.Allow, Deny: t.Tools.Deny}
 		}
 		at := fmt.Sprintf("tenants[%d]", i)
+		tenants[i].Limits = d.checkShare(t.Limits, at+".limits")
 		if len(t.SANs) == 0 {
 			d.failAt(at, "tenant %q has no sans: no certificate could be mapped to it", t.ID)
 		}
@@ -41,6 +43,28 @@ func (d *decoder) checkTenants(c *Config) {
 	table, err := tenant.NewTable(tenants)
 	d.ruleErrors(err, "tenants[%d]")
 	c.Table = table
+}
+
+// checkShare returns the limits of a tenant; nil: none.
+func (d *decoder) checkShare(s *Share, at string) *limit.Limits {
+	if s == nil {
+		return nil
+	}
+	out := &limit.Limits{Rate: d.checkRate(Rate{s.RequestsPerSecond, s.Burst, s.Concurrent}, at)}
+	if s.PerIdentity != nil {
+		out.PerIdentity = d.checkRate(*s.PerIdentity, at+".perIdentity")
+	}
+	return out
+}
+
+func (d *decoder) checkRate(r Rate, at string) limit.Rate {
+	if r.RequestsPerSecond < 0 || r.Burst < 0 || r.Concurrent < 0 || r.RequestsPerSecond > 1e9 {
+		d.failAt(at, "limits must not be negative, nor above a billion")
+	}
+	if r.Burst > 0 && r.RequestsPerSecond == 0 {
+		d.failAt(at+".burst", "burst goes with requestsPerSecond; for requests in progress write concurrent")
+	}
+	return limit.Rate{PerSecond: r.RequestsPerSecond, Burst: r.Burst, Concurrent: r.Concurrent}
 }
 
 // checkAdmins makes the table of those who may use /api; without admins nobody

@@ -33,6 +33,8 @@ type Options struct {
 	Tools  []*tool.Tool             // beside the built-ins
 	Now    func() time.Time         // of the gate
 	Log    io.Writer                // takes the log, as JSON; discarded where nil
+
+	Lockout bool // after ten wrong tokens, as by default; else never
 }
 
 // A Gate is a running one, with tenants acme and globex, whose certificates
@@ -94,7 +96,11 @@ func (g *Gate) run(opts Options, before int) {
 	if opts.Log != nil {
 		logger = slog.New(slog.NewJSONHandler(opts.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	s, err := server.New(t.Context(), server.Options{ConfigFile: filepath.Join(g.Dir, "sangate.yaml"), Tools: opts.Tools,
+	var overrides []string
+	if !opts.Lockout {
+		overrides = []string{"limits.failureBurst=1000000"}
+	}
+	s, err := server.New(t.Context(), server.Options{ConfigFile: filepath.Join(g.Dir, "sangate.yaml"), Overrides: overrides, Tools: opts.Tools,
 		Now: opts.Now, Logger: logger, Listener: main, AdminListener: admin, Version: "test"})
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/limit"
 )
 
 // A SecondFactor says whether a Bearer token is needed beside the certificate.
@@ -35,7 +36,8 @@ type Tenant struct {
 	SANs         []string // rules, as configured
 	Enabled      bool
 	SecondFactor SecondFactor
-	Tools        *Tools // nil: the built-ins only
+	Tools        *Tools        // nil: the built-ins only
+	Limits       *limit.Limits // nil: none
 	Vars         map[string]string
 }
 

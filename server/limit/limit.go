@@ -1,0 +1,249 @@
+// Package limit bounds what a tenant and each of its identities may ask for, and
+// how often an identity may fail.
+//
+// A [Limiter] holds a bounded number of counts and starts no goroutine. A request
+// takes from all of its counts or from none. What is crowded out is what has
+// nothing to remember first; identities come from certificates that our CAs
+// signed, so whoever wants to crowd out others needs as many of those.
+//
+// It refuses what it has no room to count.
+package limit
+
+import (
+	"hash/maphash"
+	"math"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A Rate is what may be asked for. Zero values are no such limit.
+type Rate struct {
+	PerSecond  float64
+	Burst      int // at once; where 0, what a second allows, at least 1
+	Concurrent int // in progress
+}
+
+// Limits are a tenant's as a whole, and those of each identity of it.
+type Limits struct {
+	Rate
+	PerIdentity Rate
+}
+
+// Options of a Limiter.
+type Options struct {
+	Max          int           // counts that are held; 65,536
+	FailureBurst int           // failures of an identity before it has to wait; 10
+	FailureEvery time.Duration // after which one is forgiven; 6 s
+	Now          func() time.Time
+}
+
+// A Limiter counts. Safe for concurrent use.
+type Limiter struct {
+	opts   Options
+	seed   maphash.Seed
+	shards [shards]shard
+}
+
+const (
+	shards = 32
+	sample = 32 // counts that are looked at for one to crowd out
+)
+
+// full is how long somebody is told to wait where too much is in progress, or
+// there is no room to count: nobody knows when that ends.
+const full = time.Second
+
+// A key names a count; the whole tenant's has no identity, failures no tenant.
+type key struct{ tenant, identity string }
+
+// A shard holds the counts of some tenants, each with all its identities, so
+// that a request needs one lock.
+type shard struct {
+	mu     sync.Mutex
+	counts map[key]*count
+}
+
+type count struct {
+	bucket  *rate.Limiter // nil where the rate is not limited
+	running int
+}
+
+// New makes a limiter.
+func New(opts Options) *Limiter {
+	if opts.Max <= 0 {
+		opts.Max = 65536
+	}
+	if opts.FailureBurst <= 0 {
+		opts.FailureBurst = 10
+	}
+	if opts.FailureEvery <= 0 {
+		opts.FailureEvery = 6 * time.Second
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	l := &Limiter{opts: opts, seed: maphash.MakeSeed()}
+	for i := range l.shards {
+		l.shards[i].counts = make(map[key]*count)
+	}
+	return l
+}
+
+func (l *Limiter) shard(name string) *shard { return &l.shards[maphash.String(l.seed, name)%shards] }
+
+// A Grant is what a request holds while it is in progress. The zero Grant holds
+// nothing.
+type Grant struct {
+	shard            *shard
+	tenant, identity *count
+}
+
+// Release gives a grant back; once for each.
+func (g Grant) Release() {
+	if g.shard == nil {
+		return
+	}
+	g.shard.mu.Lock()
+	defer g.shard.mu.Unlock()
+	for _, c := range [...]*count{g.tenant, g.identity} {
+		if c != nil {
+			c.running--
+		}
+	}
+}
+
+// Acquire takes one request of an identity of a tenant. Where it is not ok,
+// nothing was taken, and wait is when to try again. Limits may differ from those
+// of the last call; what is in progress stays counted.
+func (l *Limiter) Acquire(tenant, identity string, limits *Limits) (g Grant, wait time.Duration, ok bool) {
+	if limits == nil || (limits.Rate == Rate{} && limits.PerIdentity == Rate{}) {
+		return Grant{}, 0, true
+	}
+	now := l.opts.Now()
+	s := l.shard(tenant)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.shard = s
+	if limits.Rate != (Rate{}) {
+		if g.tenant = l.count(s, key{tenant, ""}, now); g.tenant == nil {
+			return Grant{}, full, false
+		}
+		wait = g.tenant.wait(&limits.Rate, now)
+	}
+	if limits.PerIdentity != (Rate{}) {
+		held := g.tenant
+		if held != nil {
+			held.running++ // not to be crowded out meanwhile
+		}
+		g.identity = l.count(s, key{tenant, identity}, now)
+		if held != nil {
+			held.running--
+		}
+		if g.identity == nil {
+			return Grant{}, full, false
+		}
+		wait = max(wait, g.identity.wait(&limits.PerIdentity, now))
+	}
+	if wait > 0 {
+		return Grant{}, wait, false
+	}
+	for _, c := range [...]*count{g.tenant, g.identity} {
+		if c != nil {
+			c.take(now)
+		}
+	}
+	return g, 0, true
+}
+
+// wait is how long until the count has room for one more; zero: now.
+func (c *count) wait(r *Rate, now time.Time) time.Duration {
+	c.set(r, now)
+	if r.Concurrent > 0 && c.running >= r.Concurrent {
+		return full
+	}
+	if c.bucket == nil {
+		return 0
+	}
+	return missing(c.bucket, now)
+}
+
+// set has the bucket be that of r.
+func (c *count) set(r *Rate, now time.Time) {
+	if r.PerSecond <= 0 {
+		c.bucket = nil
+		return
+	}
+	burst := r.Burst
+	if burst <= 0 {
+		burst = max(1, int(math.Ceil(r.PerSecond)))
+	}
+	switch {
+	case c.bucket == nil:
+		c.bucket = rate.NewLimiter(rate.Limit(r.PerSecond), burst)
+	case c.bucket.Limit() != rate.Limit(r.PerSecond) || c.bucket.Burst() != burst:
+		c.bucket.SetLimitAt(now, rate.Limit(r.PerSecond))
+		c.bucket.SetBurstAt(now, burst)
+	}
+}
+
+func (c *count) take(now time.Time) {
+	c.running++
+	if c.bucket != nil {
+		c.bucket.AllowN(now, 1)
+	}
+}
+
+// missing is how long until the bucket has one; zero: it has.
+func missing(b *rate.Limiter, now time.Time) time.Duration {
+	lack := 1 - b.TokensAt(now)
+	if lack <= 0 {
+		return 0
+	}
+	return max(time.Duration(lack/float64(b.Limit())*float64(time.Second)), time.Nanosecond)
+}
+
+// count returns the count of a key, a new one where there is none, or nil where
+// there is no room for it. Callers hold the shard's lock.
+func (l *Limiter) count(s *shard, k key, now time.Time) *count {
+	if c := s.counts[k]; c != nil {
+		return c
+	}
+	if len(s.counts) >= max(l.opts.Max/shards, 1) && !s.crowdOut(now) {
+		return nil
+	}
+	c := &count{}
+	s.counts[k] = c
+	return c
+}
+
+// crowdOut takes one count away: of some, the one with the least to remember.
+// Those in progress stay.
+func (s *shard) crowdOut(now time.Time) bool {
+	var least key
+	most, seen := math.Inf(-1), 0
+	for k, c := range s.counts {
+		if c.running > 0 {
+			continue
+		}
+		if room := c.room(now); room > most {
+			least, most = k, room
+		}
+		if seen++; seen == sample || most == 1 {
+			break
+		}
+	}
+	if seen > 0 {
+		delete(s.counts, least)
+	}
+	return seen > 0
+}
+
+// room is the share of the bucket that is full; 1: nothing to remember.
+func (c *count) room(now time.Time) float64 {
+	if c.bucket == nil {
+		return 1
+	}
+	return min(c.bucket.TokensAt(now)/float64(c.bucket.Burst()), 1)
+}
