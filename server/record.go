@@ -38,6 +38,17 @@ func (s *Server) admit(r *http.Request, name string) auth.Decision {
 	return d
 }
 
+// refuse records that an admitted request is refused by what only its dialect
+// can see.
+func (s *Server) refuse(r *http.Request, reason auth.Reason) auth.Decision {
+	d := auth.DecisionFrom(r.Context()).Refused(reason, 0)
+	if d.Failure() {
+		s.limiter.Failed(d.Principal.Identity.Key())
+	}
+	s.record(r, &d, r.Context().Value(requestKey{}).(*requestState).took)
+	return d
+}
+
 // record counts a decision and logs it: refusals for everybody, the rest at
 // level debug.
 func (s *Server) record(r *http.Request, d *auth.Decision, took time.Duration) {

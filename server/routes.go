@@ -34,7 +34,7 @@ func (s *Server) handler() http.Handler {
 	})
 	route("/tools", http.MethodGet, s.admitted(s.octopus.List))
 	route("/tool/{name}/call", http.MethodPost, s.admitted(s.octopus.Call))
-	route("/mcp", http.MethodPost, s.admitted(s.mcp.ServeHTTP))
+	mux.Handle("/mcp", methods{http.MethodPost: s.admitted(s.mcp.Post), http.MethodDelete: s.admitted(s.mcp.Delete)})
 	route(answer.MetadataPath, http.MethodGet, s.metadata)
 	route(answer.MetadataPath+"/mcp", http.MethodGet, s.metadata)
 	// Nobody but admins is told what there is below /api.

@@ -151,7 +151,7 @@ func (s *Server) build(ctx context.Context) error {
 	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Audit: s.auditChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
 	s.keys = &api.Keys{Store: s.store, Configured: s.configuredKeys, Changed: s.reloadKeys, Audit: s.auditChange, Log: s.log, Now: s.opts.Now, MaxBody: s.limits.MaxBodyBytes,
 		Knows: func(id string) bool { return id == tenant.Admins || s.gate.Snapshot().Tenants.Knows(id) }}
-	s.mcp = mcp.New(mcp.Options{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes,
+	s.mcp = mcp.New(mcp.Options{Admit: s.admit, Refuse: s.refuse, Run: s.run, MaxBody: s.limits.MaxBodyBytes, Now: s.opts.Now,
 		Version: s.opts.Version, Logger: s.log})
 	return nil
 }

@@ -82,7 +82,7 @@ func refusal(r auth.Reason) Error {
 	case auth.RateLimited, auth.LockedOut:
 		return Error{Status: http.StatusTooManyRequests, Code: "rate_limited", Message: "Too many requests.", RetryAfter: time.Second}
 	case pki.SANInvalid, pki.SANMissing, tenant.Unmapped, tenant.Ambiguous, tenant.Disabled,
-		auth.TenantMismatch, auth.HeaderMismatch:
+		auth.TenantMismatch, auth.HeaderMismatch, auth.SessionMismatch:
 		return Forbidden
 	}
 	return Forbidden // a reason without a line above is refused all the same

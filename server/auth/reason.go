@@ -33,6 +33,7 @@ const (
 	HeaderMalformed Reason = "header_malformed"
 	BindingMismatch Reason = "binding_mismatch"
 	BindingMissing  Reason = "binding_missing"
+	SessionMismatch Reason = "session_mismatch"
 
 	ToolDenied  Reason = "tool_denied"
 	RateLimited Reason = "rate_limited"
@@ -61,7 +62,7 @@ var byStage = []struct {
 		tenant.Unmapped, tenant.Ambiguous, tenant.Disabled}},
 	{Bearer, []Reason{TokenMissing, TokenMalformed, TokenUnknown, TokenExpired, TokenNotYetValid, TokenRevoked,
 		TokenAlgorithm, TokenKeyUnknown, TokenSignature, TokenIssuer, TokenAudience, TokenScope, JWKSUnavailable}},
-	{Agreement, []Reason{TenantMismatch, HeaderMismatch, HeaderMalformed, BindingMismatch, BindingMissing}},
+	{Agreement, []Reason{TenantMismatch, HeaderMismatch, HeaderMalformed, BindingMismatch, BindingMissing, SessionMismatch}},
 	{Policy, []Reason{ToolDenied, RateLimited, LockedOut}},
 	{Passed, []Reason{OK}},
 }

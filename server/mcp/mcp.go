@@ -1,7 +1,9 @@
 // Package mcp is the Model Context Protocol dialect: POST /mcp, Streamable HTTP,
-// every revision the official SDK knows, without sessions. It parses strictly
-// before the SDK sees a byte, and decides nothing: the decision comes with the
-// request, the policy on a tool from the caller of this package.
+// every revision the official SDK knows. It parses strictly before the SDK sees a
+// byte, and decides nothing but whose a session is: the decision comes with the
+// request, the policy on a tool from the caller of this package. The SDK itself
+// serves every request by itself; sessions of older revisions are ids in front of
+// it that only their owner can use.
 package mcp
 
 import (
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -28,18 +31,22 @@ type Options struct {
 	// Admit applies the policy to a tool and records the final decision; name
 	// is "" where no tool is called.
 	Admit func(r *http.Request, name string) auth.Decision
+	// Refuse records that an admitted request is refused after all.
+	Refuse func(r *http.Request, reason auth.Reason) auth.Decision
 	// Run calls the tool, timed, counted and logged.
 	Run     func(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error)
 	MaxBody int64 // bytes
 	Version string
+	Now     func() time.Time
 	Logger  *slog.Logger
 }
 
 // A Handler serves /mcp.
 type Handler struct {
-	opts  Options
-	sdk   http.Handler
-	cache atomic.Pointer[cache]
+	opts     Options
+	sdk      http.Handler
+	sessions *sessions
+	cache    atomic.Pointer[cache]
 }
 
 // A cache holds one SDK server for each view of one catalog.
@@ -54,7 +61,7 @@ func New(opts Options) *Handler {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	opts.Logger = slog.New(quiet{opts.Logger.Handler()})
-	h := &Handler{opts: opts}
+	h := &Handler{opts: opts, sessions: newSessions(opts.Now)}
 	h.cache.Store(&cache{})
 	h.sdk = sdk.NewStreamableHTTPHandler(h.server, &sdk.StreamableHTTPOptions{
 		Stateless:                    true,
@@ -67,8 +74,11 @@ func New(opts Options) *Handler {
 	return h
 }
 
-// ServeHTTP answers POST /mcp for an admitted request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// Post answers POST /mcp for an admitted request.
+func (h *Handler) Post(w http.ResponseWriter, r *http.Request) {
+	if _, ok := h.session(w, r); !ok {
+		return
+	}
 	body, err := answer.Body(w, r, h.opts.MaxBody)
 	if err != nil {
 		answer.FailWith(w, r, err)
@@ -88,9 +98,53 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
 	jw := &jsonWriter{ResponseWriter: w, request: r}
+	if msg.Method == "initialize" {
+		jw.session = h.sessions.begin(auth.DecisionFrom(r.Context()))
+	}
 	h.sdk.ServeHTTP(jw, r)
 	jw.WriteHeader(http.StatusOK) // where the SDK gave up without an answer
 }
+
+// Delete answers DELETE /mcp for an admitted request: the end of a session.
+func (h *Handler) Delete(w http.ResponseWriter, r *http.Request) {
+	id, ok := h.session(w, r)
+	switch {
+	case !ok:
+		return
+	case id == sessionID{}:
+		answer.Fail(w, r, answer.BadRequest("Name the session to end in Mcp-Session-Id."))
+		return
+	}
+	h.opts.Admit(r, "")
+	h.sessions.end(id)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// session takes the session id off the request, zero where it has none, or
+// answers why it is no good. Revision 2026-07-28 has no sessions, and passes the
+// header over.
+func (h *Handler) session(w http.ResponseWriter, r *http.Request) (sessionID, bool) {
+	if r.Header.Get("MCP-Protocol-Version") == statelessRevision {
+		r.Header.Del(sessionHeader)
+	}
+	id, v := h.sessions.look(r.Header, auth.DecisionFrom(r.Context()))
+	r.Header.Del(sessionHeader) // the SDK holds none
+	switch v {
+	case noSession, own:
+		return id, true
+	case malformed:
+		answer.Fail(w, r, answer.BadRequest("More than one Mcp-Session-Id."))
+	case unknown:
+		answer.Fail(w, r, answer.Error{Status: http.StatusNotFound, Code: answer.NotFound.Code, Message: "No such session: send initialize again."})
+	default:
+		d := h.opts.Refuse(r, auth.SessionMismatch)
+		answer.Fail(w, r, answer.Refusal(&d, false))
+	}
+	return id, false
+}
+
+// statelessRevision is the first without sessions.
+const statelessRevision = "2026-07-28"
 
 // server returns the SDK server of the tenant's view. The SDK asks twice for
 // every request.

@@ -15,6 +15,7 @@ import (
 type jsonWriter struct {
 	http.ResponseWriter
 	request *http.Request
+	session string // begun by the request, if it succeeds
 	began   bool
 	replace bool // the text that follows is dropped
 	stream  bool // of events: it may last, each event may not
@@ -44,6 +45,9 @@ func (w *jsonWriter) WriteHeader(status int) {
 		if strings.HasPrefix(h.Get("Content-Type"), "text/event-stream") {
 			w.stream = true
 			w.deadline(time.Time{})
+		}
+		if w.session != "" && status == http.StatusOK {
+			h.Set(sessionHeader, w.session)
 		}
 		w.ResponseWriter.WriteHeader(status)
 		return
