@@ -23,6 +23,7 @@ lint:
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "not gofmt-ed:" $$bad; exit 1; }
 	go mod tidy -diff
 	go vet -tags '$(TAGS)' ./...
+	CGO_ENABLED=0 go vet -C tools ./oidc-provider
 	$(TOOL) staticcheck -tags '$(TAGS)' ./...
 
 # The one static binary.
