@@ -1,7 +1,10 @@
 package server_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -9,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki/pkitest"
+	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/servertest"
 	"github.com/sangate/sangate/server/store"
 	"github.com/sangate/sangate/server/tool"
@@ -168,5 +172,80 @@ func TestKeysAPIRefuses(t *testing.T) {
 	}
 	if res := ask(t, g.Client(g.Cert("acme")), http.MethodGet, g.URL+"/api/keys", "", "Authorization: Bearer "+g.Key("acme")); res.StatusCode != 403 {
 		t.Errorf("a tenant at /api/keys: %s", res.Status)
+	}
+}
+
+// A pinned key is good with the certificates it is pinned to: another of the
+// same tenant is refused, a renewed one only where the pin is a name.
+func TestPinnedKeys(t *testing.T) {
+	g, api := administered(t, servertest.Options{})
+	agent := pkitest.Leaf{URIs: []string{"spiffe://example.org/tenant/acme/agent-7"}}
+	cert, renewed, other := g.CA.Issue(t, agent), g.CA.Issue(t, agent), g.Cert("acme")
+	mint := func(pin string) mintedKey {
+		t.Helper()
+		status, body := api("POST", "/api/keys", `{"tenant":"acme",`+pin+`}`)
+		var m mintedKey
+		if err := json.Unmarshal([]byte(body), &m); err != nil || status != 201 {
+			t.Fatalf("%s: %d %s", pin, status, body)
+		}
+		return m
+	}
+	sum := hex.EncodeToString(func() []byte { s := sha256.Sum256(cert.Leaf.Raw); return s[:] }())
+	byName := mint(`"san":"uri:spiffe://example.org/tenant/acme/agent-7"`)
+	byPattern := mint(`"san":"uri:spiffe://example.org/tenant/acme/*"`)
+	byCert := mint(`"certificate":"` + sum + `"`)
+	byBoth := mint(`"san":"uri:spiffe://example.org/tenant/acme/other","certificate":"` + sum + `"`)
+	status, body := api("POST", "/api/keys/"+byCert.ID+"/rotate", `{"overlap":"1h"}`)
+	var rotated mintedKey
+	if err := json.Unmarshal([]byte(body), &rotated); err != nil || status != 201 {
+		t.Fatalf("rotate: %d %s", status, body)
+	}
+	before := g.By(decisions, "reason")
+	refused := 0.0
+	for name, tc := range map[string]struct {
+		key  mintedKey
+		cert *pkitest.Cert
+		want int
+	}{
+		"name":                     {byName, cert, 200},
+		"name, renewed":            {byName, renewed, 200},
+		"name, another":            {byName, other, 401},
+		"pattern, another":         {byPattern, other, 200},
+		"certificate":              {byCert, cert, 200},
+		"certificate, renewed":     {byCert, renewed, 401},
+		"both, of which one fits":  {byBoth, cert, 401},
+		"a rotated key's, its own": {rotated, cert, 200},
+		"a rotated key's, renewed": {rotated, renewed, 401},
+	} {
+		res := ask(t, g.Client(tc.cert), http.MethodGet, g.URL+"/tools", "", "Authorization: Bearer "+tc.key.Key)
+		if res.StatusCode != tc.want {
+			t.Errorf("%s: %s, want %d", name, res.Status, tc.want)
+		}
+		if tc.want == 401 {
+			refused++
+		}
+	}
+	wantChange(t, g, decisions, "reason", before, map[string]float64{"ok": 5, "binding_mismatch": refused})
+	for _, bad := range []string{`"san":"cn:agent"`, `"san":"uri:spiffe://example.org/{tenant}/x"`, `"certificate":"12"`} {
+		if status, body := api("POST", "/api/keys", `{"tenant":"acme",`+bad+`}`); status != 400 {
+			t.Errorf("%s: %d %s", bad, status, body)
+		}
+	}
+	_, list := api("GET", "/api/keys?tenant=acme", "")
+	if !strings.Contains(list, `"certificate":"`+sum+`"`) || !strings.Contains(list, `"san":"uri:spiffe://example.org/tenant/acme/agent-7"`) {
+		t.Errorf("the list does not tell pins: %s", list)
+	}
+	// Those of the configuration, too.
+	key, id, err := apikey.Mint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Configure(func(yaml string) string {
+		return strings.Replace(yaml, "keys: [", fmt.Sprintf("keys: [{id: %s, sha256: \"%x\", san: \"uri:spiffe://example.org/tenant/acme/agent-7\"}, ", id, apikey.Digest(key)), 1)
+	})
+	for cert, want := range map[*pkitest.Cert]int{renewed: 200, other: 401} {
+		if res := ask(t, g.Client(cert), http.MethodGet, g.URL+"/tools", "", "Authorization: Bearer "+key); res.StatusCode != want {
+			t.Errorf("a configured key: %s, want %d", res.Status, want)
+		}
 	}
 }

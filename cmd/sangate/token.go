@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/keyring"
 	"github.com/sangate/sangate/server/store"
@@ -48,12 +49,13 @@ func tokenMint() *cobra.Command {
 	var tenantID, description string
 	var lifetime time.Duration
 	var asJSON, printOnly, admins bool
+	var pin apikey.Pin
 	cmd := &cobra.Command{
 		Use:   "mint --config FILE {--tenant ID | --admins}",
 		Short: "Make a key; it is shown once, on standard output",
 		Long: `Makes an API key of a tenant and prints it, once, on standard output. The state
 store keeps its SHA-256 only. A running gate takes it within a second.`,
-		Example: "  sangate token mint --config sangate.yaml --tenant acme >acme.token\n  sangate token mint --config sangate.yaml --tenant acme --lifetime 2160h --json\n  sangate token mint --config sangate.yaml --tenant acme --print-only --json   # for keys: in the configuration",
+		Example: "  sangate token mint --config sangate.yaml --tenant acme >acme.token\n  sangate token mint --config sangate.yaml --tenant acme --lifetime 2160h --json\n  sangate token mint --config sangate.yaml --tenant acme --san 'uri:spiffe://example.org/tenant/acme/agent-7'\n  sangate token mint --config sangate.yaml --tenant acme --print-only --json   # for keys: in the configuration",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if lifetime < 0 {
@@ -68,12 +70,14 @@ store keeps its SHA-256 only. A running gate takes it within a second.`,
 				} else if err := knownTenant(c, tenantID); err != nil {
 					return usage(err)
 				}
-				mint := func() (keyring.Minted, error) {
-					return keyring.Mint(cmd.Context(), s, tenantID, description, lifetime, time.Now())
+				if err := pin.Check(); err != nil {
+					return usage(err)
 				}
+				order := keyring.Order{Tenant: tenantID, Description: description, Lifetime: lifetime, Pin: pin}
+				mint := func() (keyring.Minted, error) { return keyring.Mint(cmd.Context(), s, order, time.Now()) }
 				if printOnly {
 					mint = func() (keyring.Minted, error) {
-						minted, _, err := keyring.Make(tenantID, lifetime, time.Now())
+						minted, _, err := keyring.Make(order, time.Now())
 						return minted, err
 					}
 				}
@@ -90,6 +94,8 @@ store keeps its SHA-256 only. A running gate takes it within a second.`,
 	cmd.Flags().BoolVar(&admins, "admins", false, "a key for admins and /api, in the place of a tenant's")
 	cmd.Flags().StringVar(&description, "description", "", "a note on who has it")
 	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is good for; 0: until revoked")
+	cmd.Flags().StringVar(&pin.SAN, "san", "", "SAN rule of the certificates the key is good with; else all of the tenant's")
+	cmd.Flags().StringVar(&pin.Certificate, "certificate", "", "SHA-256 of the one certificate the key is good with")
 	cmd.Flags().BoolVar(&printOnly, "print-only", false, "do not keep it: its sha256 goes into the configuration")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

@@ -45,13 +45,19 @@ func (h *Keys) Mint(w http.ResponseWriter, r *http.Request) {
 		Tenant      string `json:"tenant"`
 		Description string `json:"description"`
 		Lifetime    string `json:"lifetime"`
+		SAN         string `json:"san"`
+		Certificate string `json:"certificate"`
 	}
 	if err := decode(w, r, h.MaxBody, &sent); err != nil {
 		answer.FailWith(w, r, err)
 		return
 	}
+	pin := apikey.Pin{SAN: sent.SAN, Certificate: sent.Certificate}
 	lifetime, err := duration(sent.Lifetime)
 	switch {
+	case pin.Check() != nil:
+		answer.Fail(w, r, answer.BadRequest("Pin the key to a SAN rule (san), to the SHA-256 of a certificate (certificate), to both or to none."))
+		return
 	case err != nil || len(sent.Description) > maxComment || !plain(sent.Description):
 		answer.Fail(w, r, answer.BadRequest(`Send a tenant, a description of one line, and a lifetime such as "2160h", or none for ever.`))
 		return
@@ -59,7 +65,7 @@ func (h *Keys) Mint(w http.ResponseWriter, r *http.Request) {
 		answer.Fail(w, r, answer.BadRequest("There is no such tenant: no certificate could be mapped to it."))
 		return
 	}
-	minted, err := keyring.Mint(r.Context(), h.Store, sent.Tenant, sent.Description, lifetime, h.Now())
+	minted, err := keyring.Mint(r.Context(), h.Store, keyring.Order{Tenant: sent.Tenant, Description: sent.Description, Lifetime: lifetime, Pin: pin}, h.Now())
 	if err != nil {
 		unavailable(w, r, h.Log, err)
 		return

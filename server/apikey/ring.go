@@ -17,6 +17,13 @@ type Entry struct {
 	NotAfter  time.Time // zero: good for ever
 	RevokedAt time.Time // zero: not revoked
 	Source    string    // where it stands: "config" or "store"
+	Pin       Pin       // the certificates it is good with
+}
+
+// A Key is an entry in a ring.
+type Key struct {
+	Entry
+	lock lock
 }
 
 // State says what a key is at time now: live, expired, revoked or not yet.
@@ -58,18 +65,18 @@ const (
 
 // A Ring is an immutable set of keys.
 type Ring struct {
-	byID     map[string]*Entry
-	byDigest map[[sha256.Size]byte]*Entry
-	dummy    *Entry
+	byID     map[string]*Key
+	byDigest map[[sha256.Size]byte]*Key
+	dummy    *Key
 }
 
 // NewRing makes a ring. Two entries of one id or one digest are an error that
 // names both.
 func NewRing(entries []Entry) (*Ring, error) {
 	r := &Ring{
-		byID:     make(map[string]*Entry, len(entries)),
-		byDigest: make(map[[sha256.Size]byte]*Entry, len(entries)),
-		dummy:    &Entry{},
+		byID:     make(map[string]*Key, len(entries)),
+		byDigest: make(map[[sha256.Size]byte]*Key, len(entries)),
+		dummy:    &Key{},
 	}
 	var errs []error
 	for _, e := range entries {
@@ -81,8 +88,13 @@ func NewRing(entries []Entry) (*Ring, error) {
 			errs = append(errs, fmt.Errorf("keys %q of tenant %s (%s) and %q of tenant %s (%s) are the same key", other.ID, other.Tenant, other.Source, e.ID, e.Tenant, e.Source))
 			continue
 		}
-		r.byID[e.ID] = &e
-		r.byDigest[e.Digest] = &e
+		lock, err := e.Pin.compile()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("key %q of tenant %s (%s): %w", e.ID, e.Tenant, e.Source, err))
+			continue
+		}
+		k := &Key{e, lock}
+		r.byID[e.ID], r.byDigest[e.Digest] = k, k
 	}
 	return r, errors.Join(errs...)
 }
@@ -90,11 +102,11 @@ func NewRing(entries []Entry) (*Ring, error) {
 // Len returns how many keys there are.
 func (r *Ring) Len() int { return len(r.byID) }
 
-// Lookup finds the entry of a presented key. The entry is nil where the verdict
+// Lookup finds a presented key. It is nil where the verdict
 // is Unknown. A key is found by the id in it; where that leads nowhere (an
 // operator gave it another id, or it comes from another system) by its digest.
 // Does not allocate.
-func (r *Ring) Lookup(key string, now time.Time) (*Entry, Verdict) {
+func (r *Ring) Lookup(key string, now time.Time) (*Key, Verdict) {
 	digest := Digest(key)
 	id, _ := Parse(key)
 	found, other := r.byID[id], r.byDigest[digest]

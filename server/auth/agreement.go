@@ -34,8 +34,11 @@ func header(d *Decision, r *Request) Reason {
 }
 
 // binding: RFC 8705, section 3. A token that is bound to something else is never
-// taken, whatever the issuer's mode.
+// taken, whatever the issuer's mode. A key may be pinned to certificates.
 func binding(d *Decision, r *Request) Reason {
+	if d.key != nil && !d.key.Fits(r.Peer.Identity) {
+		return BindingMismatch
+	}
 	t := d.Principal.Token
 	if t == nil {
 		return ""

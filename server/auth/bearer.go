@@ -60,7 +60,7 @@ func (d *Decision) byKey(key string, now time.Time) Reason {
 	default:
 		return TokenUnknown
 	}
-	d.Principal.KeyID = entry.ID
+	d.Principal.KeyID, d.key = entry.ID, entry
 	if entry.Tenant != d.Principal.TenantID {
 		return TenantMismatch
 	}

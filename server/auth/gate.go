@@ -101,7 +101,8 @@ type Decision struct {
 
 	RetryAfter time.Duration // where it was too often
 
-	pop bool // by the scheme MTLS_POP, which says that it is bound
+	key *apikey.Key // where one was checked
+	pop bool        // by the scheme MTLS_POP, which says that it is bound
 }
 
 // OK reports whether the request may pass.

@@ -134,7 +134,9 @@ type Admins struct {
 // A Key is an API key by its digest.
 type Key struct {
 	ID        string    `yaml:"id"`
-	SHA256    string    `yaml:"sha256"` // hexadecimal, of the whole key
+	SHA256    string    `yaml:"sha256"`      // hexadecimal, of the whole key
+	SAN       string    `yaml:"san"`         // a SAN rule: good with certificates that fit only
+	Cert      string    `yaml:"certificate"` // SHA-256 of the one certificate it is good with
 	NotBefore time.Time `yaml:"notBefore"`
 	NotAfter  time.Time `yaml:"notAfter"`
 }

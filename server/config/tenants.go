@@ -126,7 +126,7 @@ func each(err error) []error {
 func (d *decoder) checkKeys(c *Config, owner, place string, keys []Key) {
 	for j, k := range keys {
 		at := fmt.Sprintf("%s.keys[%d]", place, j)
-		e := apikey.Entry{ID: k.ID, Tenant: owner, NotBefore: k.NotBefore, NotAfter: k.NotAfter, Source: "config"}
+		e := apikey.Entry{ID: k.ID, Tenant: owner, NotBefore: k.NotBefore, NotAfter: k.NotAfter, Source: "config", Pin: apikey.Pin{SAN: k.SAN, Certificate: k.Cert}}
 		if k.ID == "" {
 			d.failAt(at, "a key needs an id")
 			continue
@@ -134,6 +134,10 @@ func (d *decoder) checkKeys(c *Config, owner, place string, keys []Key) {
 		digest, err := hex.DecodeString(k.SHA256)
 		if err != nil || len(digest) != len(e.Digest) {
 			d.failAt(at+".sha256", "sha256 of key %q: write the 64 hexadecimal digits of its SHA-256", k.ID)
+			continue
+		}
+		if err := e.Pin.Check(); err != nil {
+			d.failAt(at, "key %q: %s", k.ID, err)
 			continue
 		}
 		copy(e.Digest[:], digest)

@@ -32,27 +32,37 @@ type Minted struct {
 	NotAfter time.Time `json:"notAfter,omitzero"`
 }
 
-// Make makes a key of a tenant without keeping it. A lifetime of zero is for
-// ever.
-func Make(tenant string, lifetime time.Duration, now time.Time) (Minted, apikey.Entry, error) {
+// An Order is what a key is to be. A lifetime of zero is for ever.
+type Order struct {
+	Tenant      string
+	Description string
+	Lifetime    time.Duration
+	Pin         apikey.Pin
+}
+
+// Make makes a key without keeping it.
+func Make(o Order, now time.Time) (Minted, apikey.Entry, error) {
+	if err := o.Pin.Check(); err != nil {
+		return Minted{}, apikey.Entry{}, err
+	}
 	key, id, err := apikey.Mint()
 	if err != nil {
 		return Minted{}, apikey.Entry{}, err
 	}
-	e := apikey.Entry{ID: id, Tenant: tenant, Digest: apikey.Digest(key)}
-	if lifetime > 0 {
-		e.NotAfter = now.Add(lifetime).UTC().Truncate(time.Second)
+	e := apikey.Entry{ID: id, Tenant: o.Tenant, Digest: apikey.Digest(key), Pin: o.Pin}
+	if o.Lifetime > 0 {
+		e.NotAfter = now.Add(o.Lifetime).UTC().Truncate(time.Second)
 	}
-	return Minted{ID: id, Tenant: tenant, Key: key, SHA256: hex.EncodeToString(e.Digest[:]), NotAfter: e.NotAfter}, e, nil
+	return Minted{ID: id, Tenant: o.Tenant, Key: key, SHA256: hex.EncodeToString(e.Digest[:]), NotAfter: e.NotAfter}, e, nil
 }
 
 // Mint makes a key and keeps its digest.
-func Mint(ctx context.Context, s *store.Store, tenant, description string, lifetime time.Duration, now time.Time) (Minted, error) {
-	minted, entry, err := Make(tenant, lifetime, now)
+func Mint(ctx context.Context, s *store.Store, o Order, now time.Time) (Minted, error) {
+	minted, entry, err := Make(o, now)
 	if err != nil {
 		return Minted{}, err
 	}
-	return minted, s.AddKey(ctx, entry, description)
+	return minted, s.AddKey(ctx, entry, o.Description)
 }
 
 // Rotate makes a key in the place of another of the state store, which stays
@@ -66,7 +76,7 @@ func Rotate(ctx context.Context, s *store.Store, configured []apikey.Entry, id s
 	if old.State(now) != "live" {
 		return Minted{}, fmt.Errorf("key %q: %w", id, ErrEnded)
 	}
-	minted, entry, err := Make(old.Tenant, lifetime, now)
+	minted, entry, err := Make(Order{Tenant: old.Tenant, Lifetime: lifetime, Pin: old.Pin}, now)
 	if err != nil {
 		return Minted{}, err
 	}
@@ -115,7 +125,9 @@ type Listed struct {
 	NotBefore   time.Time `json:"notBefore,omitzero"`
 	NotAfter    time.Time `json:"notAfter,omitzero"`
 	RevokedAt   time.Time `json:"revokedAt,omitzero"`
-	LastUsed    time.Time `json:"lastUsed,omitzero"` // noted once a minute; of the store's keys
+	SAN         string    `json:"san,omitempty"`         // rule it is pinned to
+	Certificate string    `json:"certificate,omitempty"` // SHA-256 it is pinned to
+	LastUsed    time.Time `json:"lastUsed,omitzero"`     // noted once a minute; of the store's keys
 }
 
 // List returns the keys of the store, the oldest first, and then those of the
@@ -131,7 +143,7 @@ func List(ctx context.Context, s *store.Store, configured []apikey.Entry, tenant
 	list := []Listed{}
 	for _, r := range records {
 		if tenant == "" || r.Tenant == tenant {
-			list = append(list, Listed{r.ID, r.Tenant, r.Description, r.Source, r.State(now), r.CreatedAt, r.NotBefore, r.NotAfter, r.RevokedAt, r.LastUsed})
+			list = append(list, Listed{r.ID, r.Tenant, r.Description, r.Source, r.State(now), r.CreatedAt, r.NotBefore, r.NotAfter, r.RevokedAt, r.Pin.SAN, r.Pin.Certificate, r.LastUsed})
 		}
 	}
 	return list, nil

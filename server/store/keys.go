@@ -39,7 +39,7 @@ func (s *Store) Keys(ctx context.Context) (records []KeyRecord, err error) {
 		return nil, fmt.Errorf("reading keys: %w", err)
 	}
 	rows, err := s.db.QueryContext(ctx,
-		`SELECT id, tenant, digest, description, created_at, not_before, not_after, revoked_at, last_used FROM api_keys ORDER BY created_at, id`)
+		`SELECT id, tenant, digest, description, created_at, not_before, not_after, revoked_at, last_used, pin_san, pin_certificate FROM api_keys ORDER BY created_at, id`)
 	if err != nil {
 		return nil, fmt.Errorf("reading keys: %w", err)
 	}
@@ -48,7 +48,7 @@ func (s *Store) Keys(ctx context.Context) (records []KeyRecord, err error) {
 		r := KeyRecord{Entry: apikey.Entry{Source: "store"}}
 		var digest []byte
 		var created, notBefore, notAfter, revoked, used sql.NullInt64
-		if err := rows.Scan(&r.ID, &r.Tenant, &digest, &r.Description, &created, &notBefore, &notAfter, &revoked, &used); err != nil {
+		if err := rows.Scan(&r.ID, &r.Tenant, &digest, &r.Description, &created, &notBefore, &notAfter, &revoked, &used, &r.Pin.SAN, &r.Pin.Certificate); err != nil {
 			return nil, fmt.Errorf("reading keys: %w", err)
 		}
 		if copy(r.Digest[:], digest) != len(r.Digest) {
@@ -144,10 +144,10 @@ func (s *Store) noteUse(ctx context.Context, used map[string]time.Time) error {
 	return tx.Commit()
 }
 
-const insertKey = `INSERT INTO api_keys (id, tenant, digest, description, created_at, not_before, not_after, revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+const insertKey = `INSERT INTO api_keys (id, tenant, digest, description, created_at, not_before, not_after, revoked_at, pin_san, pin_certificate) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func keyColumns(e apikey.Entry, description string) []any {
-	return []any{e.ID, e.Tenant, e.Digest[:], description, time.Now().UnixMicro(), micros(e.NotBefore), micros(e.NotAfter), micros(e.RevokedAt)}
+	return []any{e.ID, e.Tenant, e.Digest[:], description, time.Now().UnixMicro(), micros(e.NotBefore), micros(e.NotAfter), micros(e.RevokedAt), e.Pin.SAN, e.Pin.Certificate}
 }
 
 func micros(t time.Time) sql.NullInt64 {
