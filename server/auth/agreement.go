@@ -2,14 +2,13 @@ package auth
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/sangate/sangate/server/jwt"
 )
 
 // agreement: the token is the certificate's tenant's, so is the header where one
 // was sent, and what the token is bound to is this certificate.
-func agreement(d *Decision, r *Request, _ time.Time) Reason {
+func agreement(d *Decision, r *Request) Reason {
 	if reason := header(d, r); reason != "" {
 		return reason
 	}

@@ -24,7 +24,7 @@ func bearer(d *Decision, r *Request, now time.Time) Reason {
 	if !r.Admin && d.Snapshot.Tokens.Looks(token) {
 		return d.byToken(token, pop, now)
 	}
-	if pop {
+	if pop || !plainToken(token) {
 		return TokenMalformed // no key proves possession of a certificate
 	}
 	return d.byKey(token, now)
@@ -33,6 +33,10 @@ func bearer(d *Decision, r *Request, now time.Time) Reason {
 func (d *Decision) byToken(text string, pop bool, now time.Time) Reason {
 	d.JWT, d.pop = true, pop
 	t, refused := d.Snapshot.Tokens.Verify(text, now)
+	if refused != nil && !plainToken(text) {
+		d.JWT = false // the header is malformed, not what it carries
+		return TokenMalformed
+	}
 	if refused != nil {
 		d.Detail, d.Missing = refused.Detail, refused.Missing
 		return refused.Reason
@@ -79,8 +83,8 @@ const (
 
 // parseBearer reads the values of the Authorization header (RFC 6750, 2.1). It
 // is stricter than HTTP: one header, the scheme (without regard to case), one
-// space, and a token of base64url characters and dots, the alphabet that API
-// keys and JWTs share. Another scheme is no token at all.
+// space, and a token. Another scheme is no token at all. What the token is made of
+// is left to whoever takes it.
 func parseBearer(values []string, takesPoP bool) (token string, pop bool, reason Reason) {
 	switch len(values) {
 	case 0:
@@ -103,12 +107,17 @@ func parseBearer(values []string, takesPoP bool) (token string, pop bool, reason
 	if len(token) > maxToken {
 		return "", false, TokenMalformed
 	}
+	return token, pop, ""
+}
+
+// plainToken: base64url characters and dots.
+func plainToken(token string) bool {
 	for i := range len(token) {
 		if !isTokenByte(token[i]) && token[i] != '.' {
-			return "", false, TokenMalformed
+			return false
 		}
 	}
-	return token, pop, ""
+	return true
 }
 
 func isTokenByte(c byte) bool {

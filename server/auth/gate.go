@@ -126,15 +126,30 @@ func (g *Gate) Decide(r Request) Decision {
 	d := Decision{Snapshot: g.cur.Load(), Stage: Passed, Reason: OK}
 	d.Principal.Identity = r.Peer.Identity
 	d.Principal.NotAfter = r.Peer.NotAfter()
-	for _, step := range [...]func(*Decision, *Request, time.Time) Reason{certificate, lockout, bearer, agreement} {
-		if reason := step(&d, &r, now); reason != "" {
-			return d.refused(reason)
-		}
+	if reason := d.decide(&r, now); reason != "" {
+		return d.refused(reason)
 	}
 	if !r.Admin {
 		d.Tools = d.Snapshot.Tools.View(d.Tenant)
 	}
 	return d
+}
+
+// decide goes through the steps. They are called by name: through a list of them
+// every decision would be allocated.
+func (d *Decision) decide(r *Request, now time.Time) Reason {
+	if reason := certificate(d, r, now); reason != "" {
+		return reason
+	}
+	if r.Locked {
+		// Policy, but it comes before the token, else it would not keep anybody
+		// from trying.
+		return LockedOut
+	}
+	if reason := bearer(d, r, now); reason != "" {
+		return reason
+	}
+	return agreement(d, r)
 }
 
 // CheckCertificate looks at the certificate alone: it is for what needs no
@@ -187,14 +202,4 @@ func certificate(d *Decision, r *Request, now time.Time) Reason {
 	d.Tenant, d.Rule = m.Tenant, m.Rule // @admins has the place of a tenant
 	d.Principal.TenantID = m.ID
 	return reason
-}
-
-// lockout: one that has sent wrong tokens too often is not asked for another.
-// It is policy, but comes before the token, else it would not keep anybody from
-// trying.
-func lockout(_ *Decision, r *Request, _ time.Time) Reason {
-	if r.Locked {
-		return LockedOut
-	}
-	return ""
 }

@@ -111,6 +111,7 @@ func TestVerify(t *testing.T) {
 		}
 	}
 	for name, token := range map[string]string{
+		"a line break": compact(t, key, head, claims) + "\n", "one inside": strings.Replace(compact(t, key, head, claims), ".", "\r\n.", 1),
 		"a space": strings.Replace(compact(t, key, head, claims), ".", ". ", 1), "padded": compact(t, key, head, claims) + "==",
 		"no signature":   strings.TrimRight(compact(t, key, head, claims), "-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"),
 		"four parts":     compact(t, key, head, claims) + ".x",

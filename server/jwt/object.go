@@ -24,8 +24,8 @@ type member struct {
 }
 
 // parseObject reads one JSON object, each name once. What it returns lies in
-// data.
-func parseObject(data []byte) (members, error) {
+// data. It makes room for so many.
+func parseObject(data []byte, room int) (members, error) {
 	if jsontext.Value(bytes.TrimLeft(data, " \t\r\n")).Kind() != '{' {
 		return nil, errors.New("no object")
 	}
@@ -33,7 +33,7 @@ func parseObject(data []byte) (members, error) {
 	if _, err := dec.ReadToken(); err != nil {
 		return nil, err
 	}
-	out := make(members, 0, 24)
+	out := make(members, 0, room)
 	read := func() (jsontext.Value, error) {
 		v, err := dec.ReadValue()
 		if err != nil {
@@ -135,7 +135,7 @@ func (m members) confirmation() (c Confirmation, ok bool) {
 	if raw == nil {
 		return c, true
 	}
-	cnf, err := parseObject(raw)
+	cnf, err := parseObject(raw, 2)
 	if err != nil {
 		return c, false
 	}

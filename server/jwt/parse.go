@@ -1,7 +1,6 @@
 package jwt
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -32,55 +31,72 @@ type claims struct {
 	members
 }
 
-// open takes a token apart and reads its header, without believing either.
-func open(text string) (*header, []byte, *RefusedError) {
+// parts are those of a token (RFC 7515, 7.1).
+type parts struct {
+	head               header
+	payload, signature []byte
+	signed             []byte // what the signature is of
+}
+
+// open takes a token apart and reads its header, without believing it.
+func open(text string) (*parts, *RefusedError) {
 	if len(text) > maxText {
-		return nil, nil, refuse(Malformed, "%d bytes", len(text))
+		return nil, refuse(Malformed, "%d bytes", len(text))
 	}
-	parts := strings.Split(text, ".")
-	if len(parts) != 3 {
-		return nil, nil, refuse(Malformed, "%d parts", len(parts))
+	if strings.ContainsAny(text, "\r\n") { // which encoding/base64 passes over
+		return nil, refuse(Malformed, "a line break")
 	}
-	var decoded [3][]byte
-	for i, part := range parts {
-		var err error
-		if decoded[i], err = encoding.DecodeString(part); err != nil || len(decoded[i]) == 0 {
-			return nil, nil, refuse(Malformed, "part %d is empty or no base64url", i+1)
+	var t parts
+	var head []byte
+	rest := text
+	for i, into := range []*[]byte{&head, &t.payload, &t.signature} {
+		part, after, more := strings.Cut(rest, ".")
+		if more != (i < 2) {
+			return nil, refuse(Malformed, "%d parts", strings.Count(text, ".")+1)
 		}
+		var err error
+		if *into, err = encoding.DecodeString(part); err != nil || part == "" {
+			return nil, refuse(Malformed, "part %d is empty or no base64url", i+1)
+		}
+		if i == 2 {
+			t.signed = []byte(text[:len(text)-len(part)-1])
+		}
+		rest = after
 	}
-	object, err := parseObject(decoded[0])
+	object, err := parseObject(head, 8)
 	if err != nil {
-		return nil, nil, refuse(Malformed, "its header is no JSON object with each name once: %.200s", err)
+		return nil, refuse(Malformed, "its header is no JSON object with each name once: %.200s", err)
 	}
-	head, refused := parseHeader(object)
-	return head, decoded[1], refused
+	var refused *RefusedError
+	t.head, refused = parseHeader(object)
+	return &t, refused
 }
 
 // strange are header parameters that bring a key along, say where to fetch one,
 // or that must be understood.
 var strange = [...]string{"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc"}
 
-func parseHeader(m members) (*header, *RefusedError) {
+func parseHeader(m members) (head header, refused *RefusedError) {
 	for _, name := range strange {
 		if m.get(name) != nil {
-			return nil, refuse(Malformed, "header parameter %s", name)
+			return head, refuse(Malformed, "header parameter %s", name)
 		}
 	}
 	alg, ok := m.text("alg")
 	if !ok {
-		return nil, refuse(Algorithm, "no alg")
+		return head, refuse(Algorithm, "no alg")
 	}
 	if typ, ok := m.text("typ"); m.get("typ") != nil && (!ok || !accessToken(typ)) {
-		return nil, refuse(Malformed, "typ %.50q: no access token", typ)
+		return head, refuse(Malformed, "typ %.50q: no access token", typ)
 	}
-	if !slices.Contains(algorithms, jose.SignatureAlgorithm(alg)) {
-		return nil, refuse(Algorithm, "alg %.20q", alg)
+	if _, taken := algorithms[jose.SignatureAlgorithm(alg)]; !taken {
+		return head, refuse(Algorithm, "alg %.20q", alg)
 	}
 	kid, ok := m.text("kid")
 	if !ok || kid == "" || len(kid) > maxKeyID {
-		return nil, refuse(KeyUnknown, "a kid of 1 to %d bytes is needed", maxKeyID)
+		return head, refuse(KeyUnknown, "a kid of 1 to %d bytes is needed", maxKeyID)
 	}
-	return &header{jose.SignatureAlgorithm(alg), kid}, nil
+	return header{jose.SignatureAlgorithm(alg), kid}, nil
 }
 
 // accessToken reports whether a token of that type can be one (RFC 9068, 2.1;
@@ -92,7 +108,7 @@ func accessToken(typ string) bool {
 
 // parseClaims reads the payload, without believing it.
 func parseClaims(payload []byte) (*claims, *RefusedError) {
-	m, err := parseObject(payload)
+	m, err := parseObject(payload, 24)
 	if err != nil {
 		return nil, refuse(Malformed, "its claims are no JSON object with each name once: %.200s", err)
 	}

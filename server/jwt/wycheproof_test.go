@@ -68,7 +68,7 @@ func accepted(v *vector) error {
 	if !ok {
 		return fmt.Errorf("the JSON serialization")
 	}
-	head, _, refused := open(text)
+	parts, refused := open(text)
 	if refused != nil {
 		return refused
 	}
@@ -76,11 +76,11 @@ func accepted(v *vector) error {
 	if err != nil {
 		return err
 	}
-	key := keys.Lookup(head.kid)
+	key := keys.Lookup(parts.head.kid)
 	if key == nil {
-		return refuse(KeyUnknown, "%q", head.kid)
+		return refuse(KeyUnknown, "%q", parts.head.kid)
 	}
-	if refused := signed(text, head, key); refused != nil {
+	if refused := signed(parts, key); refused != nil {
 		return refused
 	}
 	return nil
