@@ -48,17 +48,49 @@ func (s *Snapshot) ServerConfig(opts TLSOptions) *tls.Config {
 		CurvePreferences:       opts.Curves,
 		Time:                   opts.Now,
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			if err := CheckChain(cs.PeerCertificates, cs.VerifiedChains); err != nil {
-				return err
-			}
-			id, _ := ParseIdentity(cs.PeerCertificates[0]) // names that are unusable are refused at the request
-			chains := s.Bundle.usable(cs.VerifiedChains, id)
-			if len(chains) == 0 {
-				return refuse(Untrusted, "the SPIFFE ID is of another trust domain than the root")
-			}
-			return s.checkRevoked(chains, id.SANs, now)
+			return s.vet(cs.PeerCertificates, cs.VerifiedChains, now)
 		},
 	}
+}
+
+// vet looks at a chain whose signatures and dates were verified.
+func (s *Snapshot) vet(sent []*x509.Certificate, verified [][]*x509.Certificate, now func() time.Time) error {
+	if err := CheckChain(sent, verified); err != nil {
+		return err
+	}
+	id, _ := ParseIdentity(sent[0]) // names that are unusable are refused at the request
+	chains := s.Bundle.usable(verified, id)
+	if len(chains) == 0 {
+		return refuse(Untrusted, "the SPIFFE ID is of another trust domain than the root")
+	}
+	return s.checkRevoked(chains, id.SANs, now)
+}
+
+// Verify verifies a chain, leaf first, that was not presented in a handshake of
+// ours, as a handshake would, and returns who it stands for. That its key is
+// theirs it does not say. The error is a [*RefusedError] with a reason of
+// [HandshakeReasons].
+func (s *Snapshot) Verify(sent []*x509.Certificate, now func() time.Time) (*Peer, error) {
+	if len(sent) == 0 {
+		return nil, refuse(NoCertificate, "no certificate")
+	}
+	if len(sent) > maxChain {
+		return nil, refuse(BadCertificate, fmt.Sprintf("chain of more than %d certificates", maxChain))
+	}
+	intermediates := x509.NewCertPool()
+	for _, c := range sent[1:] {
+		intermediates.AddCert(c)
+	}
+	at := now()
+	chains, err := sent[0].Verify(x509.VerifyOptions{Roots: s.Bundle.pool, Intermediates: intermediates, CurrentTime: at,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	if err != nil {
+		return nil, refuse(verifyReason(err, at), err.Error())
+	}
+	if err := s.vet(sent, chains, now); err != nil {
+		return nil, err
+	}
+	return NewPeer(sent, s.Bundle, chains), nil
 }
 
 // CheckChain bounds what the client sent and looks at the leaf. It returns a

@@ -21,18 +21,27 @@ const deniedByAPI = "/api/revocations"
 // empty. Callers hold mu, or are New.
 func (s *Server) readDenied(ctx context.Context) (stored []store.Revocation, list *revocation.Denylist, err error) {
 	stored, err = s.store.Revocations(ctx)
-	if err != nil || len(stored) == 0 {
-		return nil, nil, err
+	if err == nil {
+		list, err = StoredDenylist(stored)
+	}
+	return stored, list, err
+}
+
+// StoredDenylist makes a denylist of what is in the state store; nil where there
+// is nothing.
+func StoredDenylist(stored []store.Revocation) (*revocation.Denylist, error) {
+	if len(stored) == 0 {
+		return nil, nil
 	}
 	lines, ids := make([]string, len(stored)), make([]string, len(stored))
 	for i, r := range stored {
 		lines[i], ids[i] = r.Entry, strconv.FormatInt(r.ID, 10)
 	}
-	list, err = material.ParseDenylist(strings.NewReader(strings.Join(lines, "\n")), deniedByAPI)
+	list, err := material.ParseDenylist(strings.NewReader(strings.Join(lines, "\n")), deniedByAPI)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return stored, list.WithLabels(ids), nil
+	return list.WithLabels(ids), nil
 }
 
 // reloadDenied puts the denylist in the state store in force, where it is

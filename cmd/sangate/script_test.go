@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,15 +22,19 @@ func TestMain(m *testing.M) {
 }
 
 // Each script finds ca.crt, server.crt and server.key in its folder, for the
-// configurations it writes.
+// configurations it writes, agent.crt of tenant
+// acme, and other.crt, another CA.
 func TestScripts(t *testing.T) {
 	ca := pkitest.NewCA(t, "Test CA")
 	server := ca.Issue(t, pkitest.Leaf{DNS: []string{"localhost"}, IPs: []string{"127.0.0.1"}})
+	agent := ca.Issue(t, pkitest.Leaf{URIs: []string{"spiffe://example.org/tenant/acme/agent"}})
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			server.Write(t, env.WorkDir, "server")
-			return os.WriteFile(filepath.Join(env.WorkDir, "ca.crt"), ca.PEM(), 0o600)
+			agent.Write(t, env.WorkDir, "agent")
+			other := os.WriteFile(filepath.Join(env.WorkDir, "other.crt"), pkitest.NewCA(t, "Other CA").PEM(), 0o600)
+			return errors.Join(other, os.WriteFile(filepath.Join(env.WorkDir, "ca.crt"), ca.PEM(), 0o600))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code, "id": id},
 	})

@@ -3,6 +3,7 @@ package stepca
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -20,8 +21,11 @@ import (
 // rootsFile names what is kept of the roots by the configured root they follow
 // from: whoever configures another starts afresh.
 func (m *Manager) rootsFile(kind string) string {
-	pin := m.ca.pin()
-	return filepath.Join(m.opts.Dir, fmt.Sprintf("%s-%x.pem", kind, pin[:8]))
+	return rootsFile(m.opts.Dir, kind, m.ca.pin())
+}
+
+func rootsFile(dir, kind string, pin [sha256.Size]byte) string {
+	return filepath.Join(dir, fmt.Sprintf("%s-%x.pem", kind, pin[:8]))
 }
 
 // loadRoots takes up the roots kept by an earlier run, so that one that rotated
@@ -40,6 +44,23 @@ func (m *Manager) loadRoots() error {
 	}
 	m.change(func(h *held) { h.roots, h.federation = m.ca.known(), federation })
 	return nil
+}
+
+// StoredRoots returns the roots that a [Manager] of this client has kept in dir,
+// and those of the federation where wanted, without asking anybody. It is an
+// error that there are none.
+func (c *Client) StoredRoots(dir string, federation bool) ([]*x509.Certificate, error) {
+	roots, err := readRoots(rootsFile(dir, "roots", c.pin()))
+	if err == nil && federation {
+		var more []*x509.Certificate
+		if more, err = readRoots(rootsFile(dir, "federation", c.pin())); err == nil {
+			roots = union(roots, more)
+		}
+	}
+	if err == nil && len(roots) == 0 {
+		err = fmt.Errorf("none in %s", dir)
+	}
+	return roots, err
 }
 
 // readRoots returns nothing where nothing was kept yet.

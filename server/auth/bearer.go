@@ -64,7 +64,7 @@ func (d *Decision) byKey(key string, now time.Time) Reason {
 	default:
 		return TokenUnknown
 	}
-	d.Principal.KeyID, d.key = entry.ID, entry
+	d.Principal.KeyID, d.Principal.KeyOf, d.key = entry.ID, entry.Tenant, entry
 	if entry.Tenant != d.Principal.TenantID {
 		return TenantMismatch
 	}

@@ -82,6 +82,7 @@ type Principal struct {
 	Identity *pki.Identity
 	NotAfter time.Time  // of the certificate
 	KeyID    string     // of the API key, where one was checked
+	KeyOf    string     // the tenant that the API key is of
 	Token    *jwt.Token // the JWT, where one was checked
 }
 

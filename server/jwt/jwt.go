@@ -118,6 +118,9 @@ func NewVerifier(issuers []*Issuer) *Verifier {
 	return v
 }
 
+// Renew makes a verifier for the same issuers by the keys they have now.
+func (v *Verifier) Renew() *Verifier { return NewVerifier(v.Issuers()) }
+
 // Looks reports whether text has the form of a token for this verifier: three
 // parts. Without issuers nothing has.
 func (v *Verifier) Looks(text string) bool {

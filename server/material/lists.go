@@ -111,6 +111,9 @@ func (t listTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	for _, c := range *t.k.cas.Load() { // not those that clients have brought
 		roots.AddCert(c)
 	}
+	if t.k.still {
+		return nil, errors.New("nothing is fetched for a look")
+	}
 	once := &http.Transport{DisableKeepAlives: true, DisableCompression: true,
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	return once.RoundTrip(r)

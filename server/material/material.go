@@ -47,6 +47,7 @@ type Keeper struct {
 	opts    Options
 	source  *pki.Source
 	lenient atomic.Bool                         // a load may be of parts
+	still   bool                                // for a look: nothing is fetched
 	trouble error                               // what was wrong with the last one; under the source's lock
 	cas     atomic.Pointer[[]*x509.Certificate] // those that were loaded last, for the lists
 	seen    atomic.Pointer[[]*x509.Certificate] // issuers in clients' chains whose list was missing

@@ -70,6 +70,12 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 	return &Store{db: db, log: opts.Logger, file: file, info: info}, nil
 }
 
+// Exists reports whether there is a store in dir.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, fileName))
+	return err == nil
+}
+
 // prepare makes the file where it is missing and takes it from everybody else;
 // SQLite gives -wal and -shm the mode of the database.
 //

@@ -1,0 +1,215 @@
+package explain
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sangate/sangate/docs"
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/tenant"
+)
+
+// A Report is the decision, taken apart.
+type Report struct {
+	Allowed bool     `json:"allowed"`
+	Stage   string   `json:"stage"`            // where it ended
+	Reason  string   `json:"reason,omitempty"` // of the closed set; none where there is no such tool
+	Tenant  string   `json:"tenant,omitempty"`
+	Rule    string   `json:"rule,omitempty"` // the SAN rule that named the tenant
+	Means   string   `json:"means,omitempty"`
+	Do      string   `json:"do,omitempty"`
+	Steps   []Step   `json:"steps"`
+	Notes   []string `json:"notes,omitempty"` // what was not looked at
+
+	snap     *auth.Snapshot
+	question Question
+}
+
+// A Step is one of the decision's.
+type Step struct {
+	Name    string   `json:"name"`
+	Outcome string   `json:"outcome"` // ok, refused, or not reached
+	Detail  []string `json:"detail,omitempty"`
+}
+
+// The outcomes of a step.
+const (
+	ok         = "ok"
+	refused    = "refused"
+	notReached = "not reached"
+)
+
+// steps are the decision's, in order, with the stage of their refusals.
+var steps = []string{"handshake", "certificate", "tenant", "bearer", "agreement", "policy"}
+
+func newReport(snap *auth.Snapshot, q Question, notes []string) *Report {
+	r := &Report{snap: snap, question: q, Notes: append(notes,
+		"limits and lockout are not looked at: they depend on what else is asked",
+		"that the client has the certificate's key, only a handshake shows")}
+	for _, name := range steps {
+		r.Steps = append(r.Steps, Step{Name: name, Outcome: notReached})
+	}
+	return r
+}
+
+func (r *Report) step(name string) *Step {
+	return &r.Steps[slices.IndexFunc(r.Steps, func(s Step) bool { return s.Name == name })]
+}
+
+// handshake notes how the chain was verified.
+func (r *Report) handshake(err error) {
+	s := r.step("handshake")
+	leaf := r.question.Chain[0]
+	s.Detail = append(s.Detail, fmt.Sprintf("subject %q, issuer %q, %s to %s", leaf.Subject, leaf.Issuer,
+		leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339)))
+	if s.Outcome = ok; err == nil {
+		return
+	}
+	reason, detail := pki.BadCertificate, err.Error()
+	if e, is := errors.AsType[*pki.RefusedError](err); is {
+		reason, detail = e.Reason, e.Detail
+	}
+	s.Outcome, s.Detail = refused, append(s.Detail, detail)
+	r.end("handshake", string(reason))
+}
+
+func (r *Report) end(stage, reason string) {
+	r.Stage, r.Reason = stage, reason
+	r.Means, r.Do = docs.Reason(reason)
+}
+
+// decided reads the steps off the decision.
+func (r *Report) decided(d *auth.Decision, unknownTool bool) {
+	r.Allowed, r.Tenant, r.Rule = d.OK() && !unknownTool, d.Principal.TenantID, d.Rule
+	r.end(string(d.Stage), string(d.Reason))
+	last := lastStep(d)
+	for i := range r.Steps[1:] {
+		s := &r.Steps[i+1]
+		if s.Outcome = ok; s.Name == last {
+			s.Outcome = refused
+		}
+		s.Detail = r.detail(s.Name, d)
+		if s.Name == last {
+			break
+		}
+	}
+	if unknownTool {
+		r.Stage, r.Reason, r.Do = string(auth.Policy), "", ""
+		r.Means = fmt.Sprintf("There is no tool %q among those of the gate itself; the client gets 404.", r.question.Tool)
+		r.step("policy").Outcome = refused
+	}
+}
+
+// lastStep is the one that refused; "" where none did.
+func lastStep(d *auth.Decision) string {
+	switch d.Reason {
+	case tenant.Unmapped, tenant.Ambiguous, tenant.Disabled:
+		return "tenant"
+	case auth.OK:
+		return ""
+	}
+	if d.Stage == auth.Agreement && d.Reason == auth.TenantMismatch {
+		return "agreement"
+	}
+	return string(d.Stage)
+}
+
+func (r *Report) detail(step string, d *auth.Decision) (out []string) {
+	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	id := d.Principal.Identity
+	switch step {
+	case "certificate":
+		add("serial %s, good until %s", id.Serial, d.Principal.NotAfter.UTC().Format(time.RFC3339))
+		for _, san := range id.SANs {
+			add("%s", san)
+		}
+		if len(id.SANs) == 0 {
+			_, err := pki.ParseIdentity(r.question.Chain[0])
+			add("%v", err)
+		}
+	case "tenant":
+		return r.tenants(d)
+	case "bearer":
+		return r.bearer(d)
+	case "agreement":
+		add("certificate %s", d.Principal.TenantID)
+		if d.Principal.KeyID != "" {
+			add("API key %s", d.Principal.KeyOf)
+		}
+		if t := d.Principal.Token; t != nil {
+			add("token %s%s", orNone(t.Tenant), bound(d))
+		}
+		if r.question.TenantHeader != nil {
+			add("header %q", *r.question.TenantHeader)
+		}
+	case "policy":
+		if r.question.Tool != "" {
+			add("tool %s", r.question.Tool)
+		}
+		if d.Tools != nil {
+			names := make([]string, len(d.Tools.Tools))
+			for i, t := range d.Tools.Tools {
+				names[i] = t.Name
+			}
+			add("may call: %s", strings.Join(names, ", "))
+		}
+	}
+	return out
+}
+
+// tenants tells for each name which rule it matches.
+func (r *Report) tenants(d *auth.Decision) (out []string) {
+	table := r.snap.Tenants
+	if r.question.Admin {
+		table = r.snap.Admins
+	}
+	for _, san := range d.Principal.Identity.SANs {
+		if m, found := table.Lookup(san); found {
+			out = append(out, fmt.Sprintf("%s: tenant %s by rule %s", san, m.ID, m.Rule))
+		} else {
+			out = append(out, fmt.Sprintf("%s: no rule", san))
+		}
+	}
+	return out
+}
+
+func (r *Report) bearer(d *auth.Decision) (out []string) {
+	out = append(out, "secondFactor "+string(d.Tenant.SecondFactor))
+	switch t := d.Principal.Token; {
+	case r.question.Token == nil:
+		out = append(out, "no token was given")
+	case t != nil:
+		out = append(out, fmt.Sprintf("token of issuer %s, sub %q, good until %s", t.Issuer.Name, t.Subject, t.NotAfter.UTC().Format(time.RFC3339)))
+	case d.Principal.KeyID != "":
+		out = append(out, "API key "+d.Principal.KeyID)
+	case d.JWT:
+		out = append(out, "a token of an issuer")
+	}
+	if d.Detail != "" {
+		out = append(out, d.Detail)
+	}
+	return out
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "of no tenant"
+	}
+	return s
+}
+
+func bound(d *auth.Decision) string {
+	switch c := &d.Principal.Token.Binding; {
+	case c.Other:
+		return ", bound to something that is no certificate"
+	case c.Matches(&d.Principal.Identity.Fingerprint):
+		return ", bound to this certificate"
+	case c.Certificate:
+		return ", bound to another certificate"
+	}
+	return ", not bound"
+}
