@@ -101,7 +101,7 @@ func (cs *connections) over(gate *auth.Gate, now time.Time) (over []*connection)
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	for c := range cs.open {
-		d := gate.CheckCertificate(c.peer)
+		d := gate.CheckCertificate(c.peer, nil)
 		switch {
 		case now.After(c.retire.Add(cs.grace)):
 			over = append(over, c)

@@ -68,15 +68,23 @@ func (s *Server) record(r *http.Request, d *auth.Decision, took time.Duration) {
 		slog.String("stage", string(d.Stage)), slog.String("reason", string(d.Reason)), slog.String("detail", detail),
 		slog.String("tenant", d.Principal.TenantID), slog.String("rule", d.Rule),
 		slog.String("identity", d.Principal.Identity.Name()), slog.String("serial", d.Principal.Identity.Serial),
-		slog.String("key", d.Principal.KeyID), slog.Any("token", d.Principal.Token), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.String("via", viaName(d)), slog.String("key", d.Principal.KeyID), slog.Any("token", d.Principal.Token), slog.String("method", r.Method), slog.String("path", r.URL.Path),
 		slog.String("remote", r.RemoteAddr), slog.String("requestId", answer.RequestID(r.Context())))
+}
+
+// viaName is the proxy that carried the request, or "".
+func viaName(d *auth.Decision) string {
+	if d.Via == nil {
+		return ""
+	}
+	return d.Via.Identity.Name()
 }
 
 // detail is what the log tells beside the reason. A certificate that was revoked
 // is counted by who says so.
 func (s *Server) detail(r *http.Request, d *auth.Decision) string {
 	switch peer := peerOf(r); {
-	case d.Stage != auth.Certificate:
+	case d.Stage != auth.Certificate || d.Detail != "":
 		return d.Detail
 	case d.Reason == pki.CertRevoked || d.Reason == pki.RevocationUnknown:
 		found := peer.Find(d.Snapshot.PKI, s.opts.Now())

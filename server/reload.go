@@ -220,7 +220,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	s.swap(func(snap *auth.Snapshot) {
 		snap.PKI, snap.TLS = s.pki.Snapshot(), s.handshakeConfig(next)
 		snap.Tenants, snap.Admins, snap.Keys, snap.Tools = next.Table, next.AdminTable, ring, snap.Tools.Renew()
-		snap.Tokens = tokens.Commit()
+		snap.Tokens, snap.Proxies = tokens.Commit(), next.ProxySet
 	})
 	s.series()
 	s.log.Info("configuration reloaded", "generation", s.gate.Snapshot().Generation, "tenants", len(next.Tenants))

@@ -70,7 +70,11 @@ func (s *Server) entrance(mux *http.ServeMux) http.Handler {
 		}
 		retiring(w, r, s.opts.Now())
 		start := time.Now()
-		if d := s.gate.CheckCertificate(peerOf(r)); !d.OK() {
+		r, ok := s.carried(w, r)
+		if !ok {
+			return
+		}
+		if d := s.gate.CheckCertificate(peerOf(r), viaOf(r)); !d.OK() {
 			s.record(r, &d, time.Since(start))
 			answer.Fail(w, r, answer.Refusal(&d, len(r.Header["Authorization"]) > 0))
 			return
@@ -138,14 +142,14 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // by admit.
 func (s *Server) admitted(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		s.decided(w, r, auth.RequestOf(peerOf(r), r.Header), next)
+		s.decided(w, r, auth.RequestOf(peerOf(r), viaOf(r), r.Header), next)
 	}
 }
 
 // administered wraps what is for admins, who stand in the place of a tenant.
 func (s *Server) administered(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		request := auth.RequestOf(peerOf(r), r.Header)
+		request := auth.RequestOf(peerOf(r), viaOf(r), r.Header)
 		request.Admin = true
 		s.decided(w, r, request, func(w http.ResponseWriter, r *http.Request) {
 			s.admit(r, "")

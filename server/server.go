@@ -23,6 +23,7 @@ import (
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/forwarded"
 	"github.com/sangate/sangate/server/issuers"
 	"github.com/sangate/sangate/server/limit"
 	"github.com/sangate/sangate/server/material"
@@ -68,6 +69,7 @@ type Server struct {
 	used        keyUse
 	journal     journal
 	limiter     *limit.Limiter
+	proxied     forwarded.Reader
 	mcp         *mcp.Handler
 
 	limits config.Limits // those of the start
@@ -145,7 +147,7 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	s.gate = auth.NewGate(&auth.Snapshot{Generation: 1, PKI: s.pki.Snapshot(), TLS: s.handshakeConfig(s.config),
-		Tenants: s.config.Table, Admins: s.config.AdminTable, Keys: ring, Tokens: tokens.Commit(), Tools: catalog}, s.opts.Now)
+		Tenants: s.config.Table, Admins: s.config.AdminTable, Keys: ring, Proxies: s.config.ProxySet, Tokens: tokens.Commit(), Tools: catalog}, s.opts.Now)
 	s.metrics.Certificates(func() *pki.Snapshot { return s.gate.Snapshot().PKI })
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
 	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Audit: s.auditChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes}

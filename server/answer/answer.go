@@ -54,6 +54,9 @@ func Refusal(d *auth.Decision, tokenSent bool) Error {
 		reason = auth.TokenUnknown // the header was well-formed, what it carried was not
 	}
 	e := refusal(reason)
+	if d.Via != nil {
+		e.Close = false // the connection is the proxy's, and others' requests come on it
+	}
 	e.TokenSent, e.Scope = tokenSent, d.Snapshot.Tokens.Scopes()
 	if d.RetryAfter > 0 {
 		e.RetryAfter = d.RetryAfter
@@ -63,6 +66,8 @@ func Refusal(d *auth.Decision, tokenSent bool) Error {
 
 func refusal(r auth.Reason) Error {
 	switch r {
+	case pki.NoCertificate, pki.BadCertificate, pki.Untrusted, pki.Expired, pki.NotYetValid, pki.WrongUsage, pki.Revoked:
+		return Error{Status: http.StatusUnauthorized, Code: "unauthorized", Message: "The client certificate is not accepted."}
 	case pki.CertExpired, pki.CertRevoked, pki.RevocationUnknown, pki.CertUntrusted:
 		return Error{Status: http.StatusUnauthorized, Code: "unauthorized", Message: "The client certificate is no longer accepted.", Close: true}
 	case auth.TokenMissing:

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/forwarded"
 	"github.com/sangate/sangate/server/jwt"
 	"github.com/sangate/sangate/server/tenant"
 	"github.com/sangate/sangate/server/tool"
@@ -30,7 +31,8 @@ type Snapshot struct {
 	Tenants    *tenant.Table
 	Admins     *tenant.Table // those who may use /api
 	Keys       *apikey.Ring
-	Tokens     *jwt.Verifier // nil: there are no issuers
+	Proxies    *forwarded.Proxies // who may say whose certificate it was shown
+	Tokens     *jwt.Verifier      // nil: there are no issuers
 	Tools      *tool.Catalog
 }
 
@@ -56,20 +58,22 @@ func (g *Gate) Swap(s *Snapshot) { g.cur.Store(s) }
 // A Request is what a decision is made about.
 type Request struct {
 	Peer          *pki.Peer
-	Authorization []string // values of the Authorization header
-	TenantHeader  []string // values of X-Octopus-Tenant-Id
-	TenantAlias   bool     // a header that some proxies turn into the tenant header was sent
-	Admin         bool     // it is for /api: the certificate must be an admin's
-	Locked        bool     // the identity has failed too often of late
+	Via           *pki.Peer // the proxy that carried the certificate, if one did
+	Authorization []string  // values of the Authorization header
+	TenantHeader  []string  // values of X-Octopus-Tenant-Id
+	TenantAlias   bool      // a header that some proxies turn into the tenant header was sent
+	Admin         bool      // it is for /api: the certificate must be an admin's
+	Locked        bool      // the identity has failed too often of late
 }
 
 // tenantHeader is how a client says which tenant it means.
 const tenantHeader = "X-Octopus-Tenant-Id"
 
 // RequestOf takes what the decision needs from an HTTP request.
-func RequestOf(peer *pki.Peer, h http.Header) Request {
+func RequestOf(peer, via *pki.Peer, h http.Header) Request {
 	return Request{
 		Peer:          peer,
+		Via:           via,
 		Authorization: h["Authorization"],
 		TenantHeader:  h[tenantHeader],
 		TenantAlias:   hasAlias(h),
@@ -98,6 +102,7 @@ type Decision struct {
 	Detail    string       // beside the reason, for the operator
 	Missing   *jwt.Missing // a key that may come; nil where waiting is of no use
 	Tool      string       // that it is about, where there is one of that name
+	Via       *pki.Peer    // the proxy that carried the certificate, if one did
 	JWT       bool         // it was a JWT that was sent as second factor
 
 	RetryAfter time.Duration // where it was too often
@@ -126,7 +131,7 @@ func (g *Gate) Decide(r Request) Decision {
 	now := g.now()
 	d := Decision{Snapshot: g.cur.Load(), Stage: Passed, Reason: OK}
 	d.Principal.Identity = r.Peer.Identity
-	d.Principal.NotAfter = r.Peer.NotAfter()
+	d.Principal.NotAfter, d.Via = r.Peer.NotAfter(), r.Via
 	if reason := d.decide(&r, now); reason != "" {
 		return d.refused(reason)
 	}
@@ -154,10 +159,13 @@ func (d *Decision) decide(r *Request, now time.Time) Reason {
 }
 
 // CheckCertificate looks at the certificate alone: it is for what needs no
-// tenant, such as /health.
-func (g *Gate) CheckCertificate(peer *pki.Peer) Decision {
-	d := Decision{Snapshot: g.cur.Load(), Stage: Passed, Reason: OK}
+// tenant, such as /health. via is the proxy that carried it, or nil.
+func (g *Gate) CheckCertificate(peer, via *pki.Peer) Decision {
+	d := Decision{Snapshot: g.cur.Load(), Stage: Passed, Reason: OK, Via: via}
 	d.Principal.Identity = peer.Identity
+	if reason := proxy(d.Snapshot, via, g.now()); reason != "" {
+		return d.refused(reason)
+	}
 	if reason := peer.Check(d.Snapshot.PKI, g.now()); reason != "" {
 		return d.refused(reason)
 	}
@@ -187,8 +195,34 @@ func (d Decision) refused(r Reason) Decision {
 	return d
 }
 
+// Carried is the decision on a request of a proxy that carries no certificate, or
+// one that was refused.
+func (g *Gate) Carried(via *pki.Peer, err error) Decision {
+	d := Decision{Snapshot: g.cur.Load(), Via: via, Detail: err.Error()}
+	d.Principal.Identity = via.Identity
+	return d.refused(pki.ReasonOf(err, pki.BadCertificate))
+}
+
+// proxy: where one carries the certificate, it is still one, by a certificate of
+// its own that is still good.
+func proxy(s *Snapshot, via *pki.Peer, now time.Time) Reason {
+	if via == nil {
+		return ""
+	}
+	if reason := via.Check(s.PKI, now); reason != "" {
+		return reason
+	}
+	if _, ok := s.Proxies.Find(via); !ok {
+		return pki.CertUntrusted
+	}
+	return ""
+}
+
 // certificate: still good, well-formed, and mapped to one enabled tenant.
 func certificate(d *Decision, r *Request, now time.Time) Reason {
+	if reason := proxy(d.Snapshot, r.Via, now); reason != "" {
+		return reason
+	}
 	if reason := r.Peer.Check(d.Snapshot.PKI, now); reason != "" {
 		return reason
 	}

@@ -59,7 +59,9 @@ var byStage = []struct {
 	Reasons []Reason
 }{
 	{Certificate, []Reason{pki.CertExpired, pki.CertRevoked, pki.RevocationUnknown, pki.CertUntrusted, pki.SANInvalid, pki.SANMissing,
-		tenant.Unmapped, tenant.Ambiguous, tenant.Disabled}},
+		tenant.Unmapped, tenant.Ambiguous, tenant.Disabled,
+		// Of a certificate that a proxy carries, what a handshake would say.
+		pki.NoCertificate, pki.BadCertificate, pki.Untrusted, pki.Expired, pki.NotYetValid, pki.WrongUsage, pki.Revoked}},
 	{Bearer, []Reason{TokenMissing, TokenMalformed, TokenUnknown, TokenExpired, TokenNotYetValid, TokenRevoked,
 		TokenAlgorithm, TokenKeyUnknown, TokenSignature, TokenIssuer, TokenAudience, TokenScope, JWKSUnavailable}},
 	{Agreement, []Reason{TenantMismatch, HeaderMismatch, HeaderMalformed, BindingMismatch, BindingMissing, SessionMismatch}},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/forwarded"
 	"github.com/sangate/sangate/server/tenant"
 )
 
@@ -25,14 +26,16 @@ type Config struct {
 	Tenants    []Tenant `yaml:"tenants"`
 	Issuers    []Issuer `yaml:"issuers"`
 	Admins     *Admins  `yaml:"admins"`
+	Proxies    []Proxy  `yaml:"proxies"`
 	Egress     Egress   `yaml:"egress"`
 	Limits     Limits   `yaml:"limits"`
 	Log        Log      `yaml:"log"`
 	Audit      *Audit   `yaml:"audit"`
 
-	Table      *tenant.Table  `yaml:"-"` // of Tenants
-	AdminTable *tenant.Table  `yaml:"-"` // of Admins; nobody's where there are none
-	Keys       []apikey.Entry `yaml:"-"` // those that stand in the file
+	Table      *tenant.Table      `yaml:"-"` // of Tenants
+	ProxySet   *forwarded.Proxies `yaml:"-"` // of Proxies; nil where there are none
+	AdminTable *tenant.Table      `yaml:"-"` // of Admins; nobody's where there are none
+	Keys       []apikey.Entry     `yaml:"-"` // those that stand in the file
 }
 
 // TLS is the main listener's.
@@ -129,6 +132,12 @@ type Admins struct {
 	SANs         []string `yaml:"sans"`
 	SecondFactor string   `yaml:"secondFactor"`
 	Keys         []Key    `yaml:"keys"`
+}
+
+// A Proxy ends TLS in front of the gate, and says whose certificate it was shown.
+type Proxy struct {
+	SANs   []string `yaml:"sans"`   // rules that the proxy's own certificate fits
+	Header string   `yaml:"header"` // clientCert (RFC 9440) or xfcc
 }
 
 // A Key is an API key by its digest.

@@ -103,6 +103,6 @@ func (l *Log) SlogLevel() (slog.Level, error) {
 // where the file is.
 func (c *Config) Equal(other *Config) bool {
 	a, b := *c, *other
-	a.Table, b.Table, a.AdminTable, b.AdminTable = nil, nil, nil, nil
+	a.Table, b.Table, a.AdminTable, b.AdminTable, a.ProxySet, b.ProxySet = nil, nil, nil, nil, nil, nil
 	return reflect.DeepEqual(a, b)
 }

@@ -131,6 +131,7 @@ func (d *decoder) check(c *Config) {
 	d.checkTenants(c)
 	d.checkAdmins(c)
 	d.checkRing(c)
+	d.checkProxies(c)
 	d.checkEgress(&c.Egress)
 	d.checkIssuers(c)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/forwarded"
 	"github.com/sangate/sangate/server/limit"
 	"github.com/sangate/sangate/server/tenant"
 )
@@ -84,6 +85,30 @@ func (d *decoder) checkAdmins(c *Config) {
 	table, err := tenant.NewTable(entries)
 	d.ruleErrors(err, "admins")
 	c.AdminTable = table
+}
+
+// checkProxies makes the set of those whose word on a certificate is looked at.
+func (d *decoder) checkProxies(c *Config) {
+	if len(c.Proxies) == 0 {
+		return
+	}
+	c.ProxySet = &forwarded.Proxies{}
+	for i, p := range c.Proxies {
+		at := fmt.Sprintf("proxies[%d]", i)
+		format := forwarded.Format(p.Header)
+		if format != forwarded.ClientCert && format != forwarded.XFCC {
+			d.failAt(at+".header", "header %q: use clientCert (RFC 9440) or xfcc (Envoy's)", p.Header)
+			continue
+		}
+		if len(p.SANs) == 0 {
+			d.failAt(at, "a proxy without sans: name its certificate, such as dns:proxy.internal")
+		}
+		for j, rule := range p.SANs {
+			if err := c.ProxySet.Add(rule, format); err != nil {
+				d.failAt(fmt.Sprintf("%s.sans[%d]", at, j), "%s", err)
+			}
+		}
+	}
 }
 
 func (d *decoder) checkRing(c *Config) {

@@ -30,6 +30,7 @@ import (
 // Options of a gate; the zero value is a good one.
 type Options struct {
 	Config func(yaml string) string // edits the configuration before the start
+	Files  map[string]string        // that are in Dir before the start, by name
 	Tools  []*tool.Tool             // beside the built-ins
 	Now    func() time.Time         // of the gate
 	Log    io.Writer                // takes the log, as JSON; discarded where nil
@@ -59,6 +60,9 @@ func Start(t testing.TB, opts Options) *Gate {
 	g := &Gate{t: t, Dir: t.TempDir(), CA: pkitest.NewCA(t, "Test CA"), keys: make(map[string]string)}
 	g.Write("ca.crt", g.CA.PEM())
 	g.CA.Issue(t, pkitest.Leaf{DNS: []string{"localhost", "gate.example.org"}, IPs: []string{"127.0.0.1"}}).Write(t, g.Dir, "server")
+	for name, text := range opts.Files {
+		g.Write(name, []byte(text))
+	}
 	config := g.config()
 	if opts.Config != nil {
 		config = opts.Config(config)
