@@ -239,8 +239,9 @@ func TestUnknownKeys(t *testing.T) {
 
 // No number of names that peers choose makes a metric series.
 func TestSeriesStayTheSame(t *testing.T) {
+	i := servertest.NewIssuer(t)
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
-		return yaml + "  - {id: \"{tenant}\", secondFactor: optional, sans: [\"dns:{tenant}.fleet.example\"]}\n"
+		return yaml + "  - {id: \"{tenant}\", secondFactor: optional, sans: [\"dns:{tenant}.fleet.example\"]}\n" + i.Config()
 	}})
 	token := "Authorization: Bearer " + g.Key("acme")
 	random := func() string { return fmt.Sprintf("t%016x", rand.Uint64()) }
@@ -258,6 +259,7 @@ func TestSeriesStayTheSame(t *testing.T) {
 		ask(t, acme, "X"+strings.ToUpper(random()), g.URL+"/"+random(), "", token, "X-Octopus-Tenant-Id: "+random())
 		ask(t, acme, http.MethodGet, g.URL+"/tools", "", "Authorization: Bearer "+random())
 		ask(t, acme, http.MethodGet, g.URL+"/tools", "", token, "X-Octopus-Tenant-Id: "+random())
+		ask(t, acme, http.MethodGet, g.URL+"/tools", "", jwtOf(i.Sign(claims{"alg": "ES256", "kid": random()}, i.Claims(random()).With(claims{"iss": "https://" + random() + ".example"}))))
 		if names > 0 {
 			client := fleet(names)
 			if res := ask(t, client, http.MethodPost, g.URL+"/tool/whoami/call", ""); res.StatusCode != 200 {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,7 +37,13 @@ func TestTokens(t *testing.T) {
 	var seen atomic.Int32 // whoever fetches a key from where a token says
 	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen.Add(1) }))
 	t.Cleanup(trap.Close)
-	g, i := withIssuer(t, nil, "tenantClaim: tenant", "scopes: [MCP.Call]", "roles: [MCP.Call.All]")
+	frozen := time.Now().Truncate(time.Second)
+	var log safeLog
+	i := servertest.NewIssuer(t)
+	g := servertest.Start(t, servertest.Options{Log: &log, Now: func() time.Time { return frozen },
+		Config: func(yaml string) string {
+			return yaml + i.Config("tenantClaim: tenant", "scopes: [MCP.Call]", "roles: [MCP.Call.All]")
+		}})
 	client := g.Client(g.Cert("acme"))
 	head, good := claims{"alg": "ES256", "kid": "k1"}, i.Claims("acme").With(claims{"scp": "MCP.Call"})
 	sign := func(h, c claims) string { return i.Sign(head.With(h), good.With(c)) }
@@ -45,7 +52,7 @@ func TestTokens(t *testing.T) {
 		payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
 		return i.SignText(head, []byte(edit(string(payload))))
 	}
-	at := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }
+	at := func(d time.Duration) int64 { return frozen.Add(d).Unix() }
 	app := claims{"scp": nil, "idtyp": "app", "roles": []string{"MCP.Call.All"}}
 	for name, tc := range map[string]struct{ token, reason string }{
 		"good":                         {sign(nil, nil), ""},
@@ -65,10 +72,10 @@ func TestTokens(t *testing.T) {
 		"exp missing":                  {sign(nil, claims{"exp": nil}), "token_malformed"},
 		"exp a string":                 {sign(nil, claims{"exp": fmt.Sprint(at(time.Hour))}), "token_malformed"},
 		"exp 1e300":                    {sign(nil, claims{"exp": 1e300}), "token_malformed"},
-		"exp within the skew":          {sign(nil, claims{"exp": at(-50 * time.Second)}), ""},
+		"exp within the skew":          {sign(nil, claims{"exp": at(-60 * time.Second)}), ""},
 		"exp beyond the skew":          {sign(nil, claims{"exp": at(-61 * time.Second)}), "token_expired"},
-		"nbf ahead":                    {sign(nil, claims{"nbf": at(70 * time.Second)}), "token_not_yet_valid"},
-		"nbf ahead within the skew":    {sign(nil, claims{"nbf": at(50 * time.Second)}), ""},
+		"nbf ahead":                    {sign(nil, claims{"nbf": at(61 * time.Second)}), "token_not_yet_valid"},
+		"nbf ahead within the skew":    {sign(nil, claims{"nbf": at(60 * time.Second)}), ""},
 		"aud array with ours":          {sign(nil, claims{"aud": []string{"other", "gate"}}), ""},
 		"aud array without ours":       {sign(nil, claims{"aud": []string{"other", "gat"}}), "token_audience"},
 		"iss with trailing slash":      {sign(nil, claims{"iss": i.URL + "/"}), "token_issuer"},
@@ -86,6 +93,11 @@ func TestTokens(t *testing.T) {
 		"bound to another certificate": {sign(nil, claims{"cnf": map[string]string{"x5t#S256": strings.Repeat("A", 43)}}), "binding_mismatch"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if parts := strings.Split(tc.token, "."); strings.Contains(log.String(), parts[1]) || parts[2] != "" && strings.Contains(log.String(), parts[2]) {
+					t.Error("the token is in the log")
+				}
+			}()
 			before := g.By(decisions, "reason")
 			if tc.reason == "" {
 				for _, res := range everywhere(t, g, client, jwtOf(tc.token)) {
@@ -143,6 +155,24 @@ func hs256(t *testing.T, i *servertest.Issuer, head claims, token string) string
 	mac := hmac.New(sha256.New, i.JWKS())
 	mac.Write([]byte(signed))
 	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// A safeLog is a log that can be read while it is written.
+type safeLog struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *safeLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *safeLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // leafUntil is a certificate of acme that is good for so long.
