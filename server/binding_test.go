@@ -3,10 +3,12 @@ package server_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"testing"
 
 	"github.com/sangate/sangate/pki/pkitest"
+	"github.com/sangate/sangate/server/servertest"
 )
 
 // A bound token is good with its certificate only (RFC 8705): another of the same
@@ -59,6 +61,27 @@ func TestBoundTokens(t *testing.T) {
 		wantError(t, ask(t, g.Client(cert), http.MethodGet, g.URL+"/tools", "", "Authorization: MTLS_POP "+token), 401, "unauthorized")
 		wantChange(t, g, decisions, "reason", before, map[string]float64{"token_missing": 1})
 	})
+}
+
+// MTLS_POP is for the issuers that are configured for it, not for others beside
+// them.
+func TestPoPIsForItsIssuer(t *testing.T) {
+	with, without := servertest.NewIssuer(t), servertest.NewIssuer(t)
+	file := writeTemp(t, "jwks.json", without.JWKS())
+	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
+		return yaml + with.Config("tenantClaim: tenant", "mtlsPoP: true") +
+			fmt.Sprintf("  - {name: plain, issuer: %q, audiences: [gate], jwksFile: %q, tenantClaim: tenant}\n", without.URL, file)
+	}})
+	cert := g.Cert("acme")
+	for issuer, reason := range map[*servertest.Issuer]string{with: "ok", without: "token_missing"} {
+		before := g.By(decisions, "reason")
+		token := issuer.Token(issuer.Claims("acme").With(claims{"cnf": confirms(cert)}))
+		ask(t, g.Client(cert), http.MethodGet, g.URL+"/tools", "", "Authorization: MTLS_POP "+token)
+		wantChange(t, g, decisions, "reason", before, map[string]float64{reason: 1})
+		if res := ask(t, g.Client(cert), http.MethodGet, g.URL+"/tools", "", jwtOf(token)); res.StatusCode != 200 {
+			t.Errorf("by Bearer: %s", res.Status)
+		}
+	}
 }
 
 // confirms is the confirmation of a certificate (RFC 8705, 3.1).

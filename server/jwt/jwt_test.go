@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,11 +118,34 @@ func TestVerify(t *testing.T) {
 		"no signature":   strings.TrimRight(compact(t, key, head, claims), "-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"),
 		"four parts":     compact(t, key, head, claims) + ".x",
 		"the other bits": otherBits(compact(t, key, head, claims)),
+		"no parts":       "x",
 		"too long":       compact(t, key, head, claims.with(m{"pad": strings.Repeat("x", 8<<10)})),
 	} {
 		if _, err := v.Verify(token, now); err == nil || err.Reason != jwt.Malformed {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A signature of another length is none, even where the numbers in it are right.
+func TestSignatureLength(t *testing.T) {
+	key, now := newKey(t), time.Now()
+	v := jwt.NewVerifier([]*jwt.Issuer{issuer(keys(t, jwk(t, "k1", &key.PublicKey, nil)))})
+	token := compact(t, key, m{"alg": "ES256", "kid": "k1"}, m{"iss": "https://issuer.example", "aud": "gate", "exp": now.Add(time.Hour).Unix()})
+	i := strings.LastIndexByte(token, '.')
+	sig, err := b64.DecodeString(token[i+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	zero := []byte{0}
+	for name, other := range map[string][]byte{"short": sig[:63], "half": sig[:32], "one byte": sig[:1],
+		"a zero between": slices.Concat(sig[:32], zero, sig[32:]), "a zero before": slices.Concat(zero, sig), "a zero behind": slices.Concat(sig, zero)} {
+		if _, err := v.Verify(token[:i+1]+b64.EncodeToString(other), now); err == nil || err.Reason != jwt.Signature {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := v.Verify(token, now); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -204,6 +228,7 @@ func TestTenants(t *testing.T) {
 		{Tenant: "acme", Claims: map[string]string{"tid": tid, "azp": "agent"}},
 		{Tenant: "globex", Claims: map[string]string{"tid": tid, "azp": "other"}},
 		{Tenant: "globex", Claims: map[string]string{"sub": "both"}},
+		{Tenant: "initech"}, // nobody's: it says nothing
 	}
 	v := jwt.NewVerifier([]*jwt.Issuer{i})
 	head, claims := good(now)

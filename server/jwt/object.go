@@ -97,10 +97,7 @@ func (m members) date(name string) (time.Time, bool) {
 	if raw == nil {
 		return time.Time{}, true
 	}
-	if raw.Kind() != '0' {
-		return time.Time{}, false
-	}
-	seconds, err := strconv.ParseFloat(string(raw), 64)
+	seconds, err := strconv.ParseFloat(string(raw), 64)      // of JSON, it takes numbers only
 	if err != nil || seconds < 0 || seconds > 253402300799 { // year 9999
 		return time.Time{}, false
 	}
