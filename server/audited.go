@@ -48,9 +48,7 @@ func (j *journal) reopen() error {
 func (j *journal) write(r *audit.Record) {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	if r.Kind != audit.ToolCall || j.toolCalls {
-		j.log.Write(r)
-	}
+	j.log.Write(r)
 }
 
 // on reports whether anything of that kind is written.

@@ -45,6 +45,38 @@ func TestKeySets(t *testing.T) {
 	}
 }
 
+// A file of keys is watched: other keys are in force soon after they are whole,
+// and what is no key set leaves those there are.
+func TestKeysFromFile(t *testing.T) {
+	i := servertest.NewIssuer(t)
+	g := servertest.Start(t, servertest.Options{Files: map[string]string{"jwks.json": string(i.JWKS())}, Config: func(yaml string) string {
+		return yaml + fmt.Sprintf("issuers: [{name: filed, issuer: %q, audiences: [gate], jwksFile: jwks.json, tenantClaim: tenant}]\n", i.URL)
+	}})
+	client := g.Client(g.Cert("acme"))
+	status := func(kid string) int {
+		return ask(t, client, http.MethodGet, g.URL+"/tools", "", jwtOf(i.Sign(claims{"alg": "ES256", "kid": kid}, i.Claims("acme")))).StatusCode
+	}
+	if got := status("k1"); got != 200 {
+		t.Fatalf("at the start: %d", got)
+	}
+	g.Write("jwks.json", []byte(`{"keys":`))
+	if !servertest.WaitFor(func() bool { return g.Metric("sangate_jwks_refreshes_total", "issuer", "filed", "result", "error") > 0 }, 5*time.Second) {
+		t.Error("half a file was not noticed")
+	}
+	if got := status("k1"); got != 200 {
+		t.Errorf("with half a file: %d", got)
+	}
+	i.Roll("k2")
+	i.Forget("k1")
+	g.Write("jwks.json", i.JWKS())
+	if !servertest.WaitFor(func() bool { return status("k2") == 200 }, 5*time.Second) || status("k1") != 401 {
+		t.Error("other keys are not in force")
+	}
+	if n := i.Fetches.Load(); n != 0 {
+		t.Errorf("%d fetches beside the file", n)
+	}
+}
+
 func wantStatus(t *testing.T, g *servertest.Gate, tenant, header string, status int) {
 	t.Helper()
 	res := ask(t, g.Client(g.Cert(tenant)), http.MethodGet, g.URL+"/tools", "", header)

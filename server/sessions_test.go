@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -122,6 +124,20 @@ func TestSessions(t *testing.T) {
 		"MCP-Protocol-Version: 2026-07-28", "Mcp-Method: tools/list", "Mcp-Session-Id: whatever")
 	if res.StatusCode != 200 || res.Header.Get("Mcp-Session-Id") != "" {
 		t.Errorf("2026-07-28: %s, session %q", res.Status, res.Header.Get("Mcp-Session-Id"))
+	}
+}
+
+// A session is over after a day.
+func TestSessionEndsByItself(t *testing.T) {
+	var ahead atomic.Int64
+	g := servertest.Start(t, servertest.Options{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	client, key := g.Client(g.CA.Issue(t, leafUntil(34*time.Hour))), "Authorization: Bearer "+g.Key("acme")
+	id := begin(t, client, g.URL+"/mcp", "2025-06-18", key)
+	for after, want := range map[time.Duration]int{23 * time.Hour: 200, 25 * time.Hour: 404} {
+		ahead.Store(int64(after))
+		if res := inSession(t, client, http.MethodPost, g.URL+"/mcp", id, key); res.StatusCode != want {
+			t.Errorf("after %s: %s, want %d", after, res.Status, want)
+		}
 	}
 }
 

@@ -90,6 +90,8 @@ func TestPeer(t *testing.T) {
 		{"Envoy's, of others", xfcc, []string{"Client-Cert: " + sequence(leaf)}, pki.NoCertificate},
 		{"two elements", xfcc, []string{"X-Forwarded-Client-Cert: " + element + "," + element}, pki.BadCertificate},
 		{"two elements, quoted", xfcc, []string{"X-Forwarded-Client-Cert: Cert=\"" + escaped(leaf) + "\",Cert=\"" + escaped(leaf) + "\""}, pki.BadCertificate},
+		{"two elements, not quoted", xfcc, []string{"X-Forwarded-Client-Cert: Cert=" + escaped(leaf) + ",By=spiffe://example.org/other"}, pki.BadCertificate},
+		{"a quote inside", xfcc, []string{"X-Forwarded-Client-Cert: By=a\"b;Cert=" + escaped(leaf)}, pki.BadCertificate},
 		{"two lines", xfcc, []string{"X-Forwarded-Client-Cert: " + element, "X-Forwarded-Client-Cert: " + element}, pki.BadCertificate},
 		{"Cert twice", xfcc, []string{"X-Forwarded-Client-Cert: " + element + ";cert=\"" + escaped(leaf) + "\""}, pki.BadCertificate},
 		{"names only", xfcc, []string{"X-Forwarded-Client-Cert: Hash=00;URI=spiffe://example.org/tenant/acme/agent"}, pki.BadCertificate},
