@@ -3,8 +3,12 @@ package server_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/sangate/sangate/pki/pkitest"
@@ -61,6 +65,32 @@ func TestBoundTokens(t *testing.T) {
 		wantError(t, ask(t, g.Client(cert), http.MethodGet, g.URL+"/tools", "", "Authorization: MTLS_POP "+token), 401, "unauthorized")
 		wantChange(t, g, decisions, "reason", before, map[string]float64{"token_missing": 1})
 	})
+}
+
+// The certificate of RFC 8705, appendix A, has the thumbprint that stands there,
+// as the gate makes it.
+func TestRFC8705AppendixA(t *testing.T) {
+	const thumbprint = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"
+	const cert = `-----BEGIN CERTIFICATE-----
+MIIBBjCBrAIBAjAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDDARtdGxzMB4XDTE4MTAx
+ODEyMzcwOVoXDTIyMDUwMjEyMzcwOVowDzENMAsGA1UEAwwEbXRsczBZMBMGByqG
+SM49AgEGCCqGSM49AwEHA0IABNcnyxwqV6hY8QnhxxzFQ03C7HKW9OylMbnQZjjJ
+/Au08/coZwxS7LfA4vOLS9WuneIXhbGGWvsDSb0tH6IxLm8wCgYIKoZIzj0EAwID
+SQAwRgIhAP0RC1E+vwJD/D1AGHGzuri+hlV/PpQEKTWUVeORWz83AiEA5x2eXZOV
+bUlJSGQgjwD5vaUaKlLR50Q2DmFfQj1L+SY=
+-----END CERTIFICATE-----
+`
+	g := servertest.Start(t, servertest.Options{})
+	args, err := json.Marshal(map[string]string{"pem": cert})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := ask(t, g.Client(g.Cert("acme")), http.MethodPost, g.URL+"/tool/certificate_inspect/call", string(args), asJSON, "Authorization: Bearer "+g.Key("acme"))
+	body, _ := io.ReadAll(res.Body)
+	sum, err := base64.RawURLEncoding.DecodeString(thumbprint)
+	if err != nil || !strings.Contains(string(body), hex.EncodeToString(sum)) {
+		t.Errorf("%s %s, want the fingerprint %x", res.Status, body, sum)
+	}
 }
 
 // MTLS_POP is for the issuers that are configured for it, not for others beside
