@@ -44,7 +44,8 @@ type Options struct {
 // A Handler serves /mcp.
 type Handler struct {
 	opts     Options
-	sdk      http.Handler
+	sdk      http.Handler // answers with JSON, and
+	stream   http.Handler // with events, for calls that tell their progress
 	sessions *sessions
 	cache    atomic.Pointer[cache]
 }
@@ -63,14 +64,16 @@ func New(opts Options) *Handler {
 	opts.Logger = slog.New(quiet{opts.Logger.Handler()})
 	h := &Handler{opts: opts, sessions: newSessions(opts.Now)}
 	h.cache.Store(&cache{})
-	h.sdk = sdk.NewStreamableHTTPHandler(h.server, &sdk.StreamableHTTPOptions{
-		Stateless:                    true,
-		JSONResponse:                 true,
-		PropagateRequestCancellation: true,
-		MaxRequestBodyBytes:          opts.MaxBody,
-		DisableLocalhostProtection:   true, // the gate checks Host and Origin on every path
-		Logger:                       opts.Logger,
-	})
+	for handler, asJSON := range map[*http.Handler]bool{&h.sdk: true, &h.stream: false} {
+		*handler = sdk.NewStreamableHTTPHandler(h.server, &sdk.StreamableHTTPOptions{
+			Stateless:                    true,
+			JSONResponse:                 asJSON,
+			PropagateRequestCancellation: true,
+			MaxRequestBodyBytes:          opts.MaxBody,
+			DisableLocalhostProtection:   true, // the gate checks Host and Origin on every path
+			Logger:                       opts.Logger,
+		})
+	}
 	return h
 }
 
@@ -101,7 +104,11 @@ func (h *Handler) Post(w http.ResponseWriter, r *http.Request) {
 	if msg.Method == "initialize" {
 		jw.session = h.sessions.begin(auth.DecisionFrom(r.Context()))
 	}
-	h.sdk.ServeHTTP(jw, r)
+	if msg.wantsProgress() {
+		h.stream.ServeHTTP(jw, r)
+	} else {
+		h.sdk.ServeHTTP(jw, r)
+	}
 	jw.WriteHeader(http.StatusOK) // where the SDK gave up without an answer
 }
 
@@ -185,7 +192,14 @@ func (h *Handler) newServer(view *tool.View) *sdk.Server {
 func (h *Handler) call(t *tool.Tool) sdk.ToolHandler {
 	return func(ctx context.Context, req *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
 		d := auth.DecisionFrom(ctx)
-		res, err := h.opts.Run(ctx, t, &tool.Call{Caller: d.Caller(), Arguments: req.Params.Arguments})
+		call := &tool.Call{Caller: d.Caller(), Arguments: req.Params.Arguments}
+		if token := req.Params.GetProgressToken(); token != nil {
+			call.Progress = func(done, total float64, message string) {
+				_ = req.Session.NotifyProgress(ctx, &sdk.ProgressNotificationParams{ // who has gone is told nothing
+					ProgressToken: token, Progress: done, Total: total, Message: message})
+			}
+		}
+		res, err := h.opts.Run(ctx, t, call)
 		if err != nil {
 			return failure(err)
 		}

@@ -31,6 +31,17 @@ func parseMessage(body []byte) (*message, error) {
 	return &m, nil
 }
 
+// wantsProgress reports whether the message calls a tool and asks to be told how
+// far it is.
+func (m *message) wantsProgress() bool {
+	var params struct {
+		Meta struct {
+			Token jsontext.Value `json:"progressToken"`
+		} `json:"_meta"`
+	}
+	return m.Method == "tools/call" && jsonv2.Unmarshal(m.Params, &params) == nil && params.Meta.Token != nil
+}
+
 // tool returns the name of the tool the message calls, or "".
 func (m *message) tool() string {
 	if m.Method != "tools/call" {

@@ -26,7 +26,7 @@ type order struct {
 
 func tools(t *testing.T) []*tool.Tool {
 	t.Helper()
-	book, err := tool.New("order", "Orders.", func(_ context.Context, _ tool.Caller, in order) (order, error) { return in, nil })
+	book, err := tool.New("order", "Orders.", func(_ context.Context, in order) (order, error) { return in, nil })
 	if err != nil {
 		t.Fatal(err)
 	}

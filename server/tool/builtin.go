@@ -23,7 +23,7 @@ type whoami struct {
 	Identity string    `json:"identity" jsonschema:"the name in the client certificate"`
 	Serial   string    `json:"serial" jsonschema:"serial number of the client certificate, hexadecimal"`
 	NotAfter time.Time `json:"notAfter" jsonschema:"when the client certificate expires"`
-	Factors  []string  `json:"factors" jsonschema:"what was checked: certificate, api_key"`
+	Factors  []string  `json:"factors" jsonschema:"what was checked: certificate, api_key, jwt"`
 }
 
 type echo struct {
@@ -42,13 +42,14 @@ type gateCertificates struct {
 // own; now is the clock.
 func Builtins(certificates func() []GateCertificate, now func() time.Time) ([]*Tool, error) {
 	who, err1 := New("whoami", "Tells which tenant and identity this call was admitted as, and what was checked.",
-		func(_ context.Context, c Caller, _ struct{}) (whoami, error) {
+		func(ctx context.Context, _ struct{}) (whoami, error) {
+			c := CallerFrom(ctx)
 			return whoami{Tenant: c.Tenant, Identity: c.Identity, Serial: c.Serial, NotAfter: c.NotAfter.UTC(), Factors: c.Factors}, nil
 		})
 	say, err2 := New("echo", "Returns the message it is given.",
-		func(_ context.Context, _ Caller, in echo) (echo, error) { return in, nil })
+		func(_ context.Context, in echo) (echo, error) { return in, nil })
 	look, err3 := New("certificate_inspect", "Reads PEM certificates: names, dates, key, usages, fingerprints, and what is wrong with them as a client certificate.",
-		func(_ context.Context, _ Caller, in pemInput) (inspect.Report, error) {
+		func(_ context.Context, in pemInput) (inspect.Report, error) {
 			report, err := inspect.PEM([]byte(in.PEM), now())
 			if err != nil {
 				return report, Errorf("%v", err)
@@ -56,7 +57,7 @@ func Builtins(certificates func() []GateCertificate, now func() time.Time) ([]*T
 			return report, nil
 		})
 	own, err4 := New("gate_certificates", "Lists the gate's own certificates and the CAs it trusts for clients, with their dates.",
-		func(context.Context, Caller, struct{}) (gateCertificates, error) {
+		func(context.Context, struct{}) (gateCertificates, error) {
 			return gateCertificates{certificates()}, nil
 		})
 	if err := errors.Join(err1, err2, err3, err4); err != nil {

@@ -36,6 +36,9 @@ func NewCatalog(tools []*Tool) (*Catalog, error) {
 // tenants.
 func (c *Catalog) Renew() *Catalog { return &Catalog{tools: c.tools, byName: c.byName} }
 
+// With returns a catalog that has one more.
+func (c *Catalog) With(t *Tool) (*Catalog, error) { return NewCatalog(append(slices.Clip(c.tools), t)) }
+
 // Tools returns all tools by name. Not to be changed.
 func (c *Catalog) Tools() []*Tool { return c.tools }
 

@@ -34,7 +34,7 @@ type Tool struct {
 	Builtin      bool            // seen by tenants without a tool policy
 	Handler      Handler
 
-	input *schema
+	input, output *schema
 }
 
 // A Handler does the work. Its error is told to the caller where it is made by
@@ -46,6 +46,25 @@ type Handler func(ctx context.Context, call *Call) (*Result, error)
 type Call struct {
 	Caller    Caller
 	Arguments json.RawMessage // valid under the input schema; never nil
+
+	// Progress passes on how far the tool is, where the caller asked to be
+	// told; nil where not. total is 0 where nobody knows.
+	Progress func(done, total float64, message string)
+}
+
+type callKey struct{}
+
+// CallerFrom returns who calls, in the context of a handler. It panics outside
+// of one.
+func CallerFrom(ctx context.Context) Caller { return ctx.Value(callKey{}).(*Call).Caller }
+
+// Progress tells the caller how far the tool is, where the dialect can and the
+// caller asked for it; done must grow, and total is 0 where nobody knows. It
+// panics outside of a handler.
+func Progress(ctx context.Context, done, total float64, message string) {
+	if report := ctx.Value(callKey{}).(*Call).Progress; report != nil {
+		report(done, total, message)
+	}
 }
 
 // A Caller is who calls, as the gate found out.
@@ -127,7 +146,7 @@ func (t *Tool) Compile() error {
 	if t.OutputSchema == nil {
 		return nil
 	}
-	if _, err = compileSchema(t.OutputSchema); err != nil {
+	if t.output, err = compileSchema(t.OutputSchema); err != nil {
 		return fmt.Errorf("tool %s: output schema: %w", t.Name, err)
 	}
 	return nil
@@ -150,11 +169,30 @@ func (t *Tool) Call(ctx context.Context, call *Call) (res *Result, err error) {
 			res, err = nil, fmt.Errorf("%w: %s: %v\n%s", ErrPanicked, t.Name, p, debug.Stack())
 		}
 	}()
-	res, err = t.Handler(ctx, call)
-	if err == nil && (res == nil || (res.Structured == nil && res.Content == nil)) {
-		return nil, fmt.Errorf("tool %s returned nothing", t.Name)
+	res, err = t.Handler(context.WithValue(ctx, callKey{}, call), call)
+	if err != nil {
+		return nil, err
 	}
-	return res, err
+	if err := t.checkResult(res); err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// checkResult holds an answer against the output schema: clients may rely on it.
+func (t *Tool) checkResult(res *Result) error {
+	switch {
+	case res == nil || (res.Structured == nil && res.Content == nil):
+		return fmt.Errorf("tool %s returned nothing", t.Name)
+	case t.output == nil || res.IsError:
+		return nil
+	case res.Structured == nil:
+		return fmt.Errorf("tool %s has an output schema and returned no structured result", t.Name)
+	}
+	if err := t.output.check(res.Structured); err != nil {
+		return fmt.Errorf("tool %s returned what its output schema does not allow: %s", t.Name, strings.TrimPrefix(err.Error(), "invalid arguments: "))
+	}
+	return nil
 }
 
 // Text returns a result of one text block.

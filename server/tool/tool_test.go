@@ -58,7 +58,7 @@ type size struct {
 
 func TestArguments(t *testing.T) {
 	called := false
-	tl, err := tool.New("area", "", func(_ context.Context, _ tool.Caller, in size) (size, error) {
+	tl, err := tool.New("area", "", func(_ context.Context, in size) (size, error) {
 		called = true
 		return in, nil
 	})
@@ -108,7 +108,7 @@ func TestArguments(t *testing.T) {
 }
 
 func TestProblemsAreBounded(t *testing.T) {
-	tl, err := tool.New("t", "", func(context.Context, tool.Caller, size) (size, error) { return size{}, nil })
+	tl, err := tool.New("t", "", func(context.Context, size) (size, error) { return size{}, nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,10 @@ import (
 
 // New makes a tool of a Go function. The schemas are taken from In and Out,
 // which must be structs (field names by `json`, descriptions by `jsonschema`
-// tags); arguments are decoded into In, the answer is encoded from Out.
-func New[In, Out any](name, description string, fn func(ctx context.Context, caller Caller, in In) (Out, error)) (*Tool, error) {
+// tags); arguments are decoded into In, the answer is encoded from Out. fn has
+// its caller from [CallerFrom] and tells its [Progress]; ctx ends when the caller
+// has gone, may go on no longer, or the time for it is over.
+func New[In, Out any](name, description string, fn func(ctx context.Context, in In) (Out, error)) (*Tool, error) {
 	input, err := schemaFor[In]()
 	if err != nil {
 		return nil, fmt.Errorf("tool %s: input: %w", name, err)
@@ -32,7 +34,7 @@ func New[In, Out any](name, description string, fn func(ctx context.Context, cal
 			}
 			return nil, &InvalidArguments{[]Problem{p}}
 		}
-		out, err := fn(ctx, call.Caller, in)
+		out, err := fn(ctx, in)
 		if err != nil {
 			return nil, err
 		}
