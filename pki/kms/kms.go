@@ -54,11 +54,11 @@ func OpenOrCreate(ctx context.Context, keyURI string, algorithm apiv1.SignatureA
 func open(ctx context.Context, keyURI string, create *apiv1.CreateKeyRequest) (*Key, error) {
 	u, err := uri.Parse(keyURI)
 	if err != nil {
-		return nil, fmt.Errorf("key %s: not a KMS URI; it looks like softkms:path=/etc/sangate/server.key or pkcs11:module-path=…;object=…", shown(keyURI))
+		return nil, fmt.Errorf("key %s: not a KMS URI; it looks like softkms:path=/etc/sangate/server.key or pkcs11:module-path=…;object=…", Shown(keyURI))
 	}
 	manager, err := kms.New(ctx, apiv1.Options{Type: apiv1.Type(u.Scheme), URI: keyURI})
 	if err != nil {
-		return nil, fmt.Errorf("key %s: %s", shown(keyURI), withoutPIN(err.Error(), keyURI))
+		return nil, fmt.Errorf("key %s: %s", Shown(keyURI), withoutPIN(err.Error(), keyURI))
 	}
 	key, err := manager.CreateSigner(&apiv1.CreateSignerRequest{SigningKey: keyURI})
 	if create != nil && errors.Is(err, apiv1.NotFoundError{}) {
@@ -68,7 +68,7 @@ func open(ctx context.Context, keyURI string, create *apiv1.CreateKeyRequest) (*
 	}
 	if err != nil {
 		_ = manager.Close()
-		return nil, fmt.Errorf("key %s: %s", shown(keyURI), withoutPIN(err.Error(), keyURI))
+		return nil, fmt.Errorf("key %s: %s", Shown(keyURI), withoutPIN(err.Error(), keyURI))
 	}
 	return &Key{key, manager}, nil
 }
@@ -90,8 +90,8 @@ func makeKey(manager apiv1.KeyManager, req *apiv1.CreateKeyRequest) (crypto.Sign
 	return manager.CreateSigner(&created.CreateSignerRequest)
 }
 
-// shown returns the scheme alone: the rest may hold a PIN.
-func shown(keyURI string) string {
+// Shown returns the scheme of a URI alone: the rest may hold a PIN.
+func Shown(keyURI string) string {
 	scheme, _, found := strings.Cut(keyURI, ":")
 	if !found {
 		return "(no URI)"

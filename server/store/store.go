@@ -37,6 +37,8 @@ type Store struct {
 	log  *slog.Logger
 	file string
 	info fs.FileInfo // of the file that db has open
+
+	byID, byName *sql.Stmt // look-ups of credentials; closed with db
 }
 
 // ErrNotFound reports a row that is not there.
@@ -55,7 +57,7 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := prepare(file)
+	info, err := claim(file)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +69,11 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 	if err := migrate(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", file, err), db.Close())
 	}
-	return &Store{db: db, log: opts.Logger, file: file, info: info}, nil
+	s := &Store{db: db, log: opts.Logger, file: file, info: info}
+	if err := s.prepare(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", file, err), db.Close())
+	}
+	return s, nil
 }
 
 // Exists reports whether there is a store in dir.
@@ -76,12 +82,12 @@ func Exists(dir string) bool {
 	return err == nil
 }
 
-// prepare makes the file where it is missing and takes it from everybody else;
+// claim makes the file where it is missing and takes it from everybody else;
 // SQLite gives -wal and -shm the mode of the database.
 //
 // A file that is there is not opened: closing any descriptor of it gives up all
 // locks this process has on it (POSIX), those of another open Store included.
-func prepare(file string) (fs.FileInfo, error) {
+func claim(file string) (fs.FileInfo, error) {
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
 		err = f.Close()
