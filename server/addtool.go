@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/tool"
@@ -33,10 +34,12 @@ func (s *Server) Add(t *tool.Tool) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	catalog, err := s.gate.Snapshot().Tools.With(t)
+	tools := append(slices.Clip(s.tools), t)
+	catalog, err := s.catalog(tools, s.backend.Declared())
 	if err != nil {
 		return fmt.Errorf("adding a tool: %w", err)
 	}
+	s.tools = tools
 	s.swap(func(next *auth.Snapshot) { next.Tools = catalog })
 	return nil
 }

@@ -102,11 +102,8 @@ func (s *Server) detail(r *http.Request, d *auth.Decision) string {
 func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error) {
 	state := ctx.Value(requestKey{}).(*requestState)
 	d := auth.DecisionFrom(ctx)
-	ctx, cancel := context.WithTimeout(ctx, s.limits.ToolTimeout)
+	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	// The MCP SDK gives handlers of older revisions a context that outlives
-	// the request.
-	defer context.AfterFunc(state.ctx, cancel)()
 	start := time.Now()
 	res, err := t.Call(ctx, call)
 	took := time.Since(start)
@@ -116,11 +113,25 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 	if refused, ok := errors.AsType[*answer.Error](context.Cause(state.ctx)); ok {
 		return nil, refused // no longer admitted, whatever the tool made of it
 	}
-	if outcome == "internal" {
+	switch _, upstream := errors.AsType[*tool.UpstreamError](err); {
+	case upstream:
+		s.log.Warn("what stands behind a tool failed", "tool", t.Name, "tenant", d.Principal.TenantID,
+			"requestId", answer.RequestID(ctx), "err", err)
+	case outcome == "internal":
 		s.log.Error("tool failed", "tool", t.Name, "tenant", d.Principal.TenantID,
 			"requestId", answer.RequestID(ctx), "err", err)
 	}
 	return res, err
+}
+
+// bound has a context end when its request may go on no longer, or has taken too
+// long. The MCP SDK gives handlers of older revisions one that outlives the
+// request.
+func (s *Server) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	state := ctx.Value(requestKey{}).(*requestState)
+	ctx, cancel := context.WithTimeout(ctx, s.limits.ToolTimeout)
+	stop := context.AfterFunc(state.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // outcomeOf is the label of a call's result, from a closed set.
@@ -130,6 +141,11 @@ func outcomeOf(res *tool.Result, err error) string {
 		return "tool_error"
 	case err == nil:
 		return "ok"
+	}
+	if upstream, ok := errors.AsType[*tool.UpstreamError](err); ok {
+		return upstream.Kind
+	}
+	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
 	case errors.Is(err, context.Canceled):

@@ -30,7 +30,9 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 	wg.Go(func() { configs.Run(ctx, configForce) })
 	wg.Go(func() { certs.Run(ctx, certForce) })
 	wg.Go(func() {
-		s.store.Watch(ctx, keyPoll, func() error { return errors.Join(s.reloadKeys(ctx), s.reloadDenied(ctx)) })
+		s.store.Watch(ctx, keyPoll, func() error {
+			return errors.Join(s.reloadKeys(ctx), s.reloadDenied(ctx), s.reloadCredentials(ctx))
+		})
 	})
 	wg.Go(func() {
 		for {
@@ -41,6 +43,7 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 			}
 			s.pki.Refresh()
 			s.issuers.Refresh()
+			s.backend.Refresh(0)
 			if err := s.journal.reopen(); err != nil {
 				s.log.Error("audit log not opened anew", "err", err)
 			}
@@ -123,6 +126,13 @@ func (s *Server) series() {
 	for _, i := range s.config.Issuers {
 		s.metrics.Issuers(i.Name)
 	}
+	var upstreams []string
+	for _, m := range s.config.MCPServers {
+		if m.Enabled {
+			upstreams = append(upstreams, m.Name)
+		}
+	}
+	s.metrics.Upstreams(upstreams)
 }
 
 // warn logs what will trouble somebody soon. Callers hold mu, or are New.
@@ -194,6 +204,10 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	behind, err := s.backend.Prepare(next)
+	if err != nil {
+		return false, err
+	}
 	reopen := !reflect.DeepEqual(next.Audit, s.config.Audit)
 	var log *audit.Log
 	if reopen {
@@ -204,6 +218,9 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ring, stored, err := s.readKeys(ctx, next)
+	if err == nil {
+		_, err = s.catalog(s.tools, behind.Declared())
+	}
 	if err == nil {
 		err = plan.Commit()
 	}
@@ -217,9 +234,11 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	}
 	old := s.config
 	s.config, s.stored = next, stored
+	behind.Commit()
+	catalog, _ := s.catalog(s.tools, behind.Declared()) // was tried, and offers never keep one from being made
 	s.swap(func(snap *auth.Snapshot) {
 		snap.PKI, snap.TLS = s.pki.Snapshot(), s.handshakeConfig(next)
-		snap.Tenants, snap.Admins, snap.Keys, snap.Tools = next.Table, next.AdminTable, ring, snap.Tools.Renew()
+		snap.Tenants, snap.Admins, snap.Keys, snap.Tools = next.Table, next.AdminTable, ring, catalog
 		snap.Tokens, snap.Proxies = tokens.Commit(), next.ProxySet
 	})
 	s.series()

@@ -44,6 +44,8 @@ func (s *Server) handler() http.Handler {
 	api.Handle("/api/keys", methods{http.MethodGet: s.keys.List, http.MethodPost: s.keys.Mint})
 	api.Handle("/api/keys/{id}", methods{http.MethodDelete: s.keys.Revoke})
 	api.Handle("/api/keys/{id}/rotate", methods{http.MethodPost: s.keys.Rotate})
+	api.Handle("/api/credentials", methods{http.MethodGet: s.credentials.List, http.MethodPost: s.credentials.Add})
+	api.Handle("/api/credentials/{id}", methods{http.MethodGet: s.credentials.Get, http.MethodPatch: s.credentials.Update, http.MethodDelete: s.credentials.Delete})
 	api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })
 	mux.HandleFunc("/api/", s.administered(api.ServeHTTP))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })

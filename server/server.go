@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/sangate/sangate/server/api"
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/backend"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/forwarded"
 	"github.com/sangate/sangate/server/issuers"
@@ -63,7 +65,9 @@ type Server struct {
 	gate        *auth.Gate
 	live        *live
 	conns       *connections
+	backend     *backend.Backend
 	octopus     *octopus.Handler
+	credentials *api.Credentials
 	revocations *api.Revocations
 	keys        *api.Keys
 	used        keyUse
@@ -78,7 +82,11 @@ type Server struct {
 	config *config.Config
 	denied []store.Revocation // those in force; under mu
 	stored []apikey.Entry     // keys of the state store in force; under mu
-	reload chan struct{}      // by Reload
+	tools  []*tool.Tool       // built-ins, and those made of Go functions; under mu
+	twice  []tool.Collision   // told already; under mu
+
+	versions map[int64]int64 // of credentials, as seen last; under mu
+	reload   chan struct{}   // by Reload
 }
 
 // New loads the configuration and all it names, and opens the state store. The
@@ -121,14 +129,22 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.series()
 	s.warn()
-	builtins, err := tool.Builtins(s.certificates, s.opts.Now)
+	if s.tools, err = tool.Builtins(s.certificates, s.opts.Now); err != nil {
+		return err
+	}
+	s.tools = append(s.tools, s.opts.Tools...)
+	s.backend = backend.New(backend.Options{Store: s.store, Logger: s.log, Now: s.opts.Now, Version: s.opts.Version, Certificate: s.ownCertificate,
+		Changed: s.offersChanged, OnResolve: s.metrics.Resolution, OnCycle: s.metrics.Upstream, OnExchange: s.metrics.Exchange})
+	plan, err := s.backend.Prepare(s.config)
 	if err != nil {
 		return err
 	}
-	catalog, err := tool.NewCatalog(append(builtins, s.opts.Tools...))
+	catalog, err := tool.NewCatalog(append(slices.Clip(s.tools), plan.Declared()...))
 	if err != nil {
 		return err
 	}
+	plan.Commit()
+	s.backend.Check(ctx)
 	ring, stored, err := s.readKeys(ctx, s.config)
 	if err != nil {
 		return err
@@ -153,7 +169,9 @@ func (s *Server) build(ctx context.Context) error {
 	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Audit: s.auditChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
 	s.keys = &api.Keys{Store: s.store, Configured: s.configuredKeys, Changed: s.reloadKeys, Audit: s.auditChange, Log: s.log, Now: s.opts.Now, MaxBody: s.limits.MaxBodyBytes,
 		Knows: func(id string) bool { return id == tenant.Admins || s.gate.Snapshot().Tenants.Knows(id) }}
-	s.mcp = mcp.New(mcp.Options{Admit: s.admit, Refuse: s.refuse, Run: s.run, MaxBody: s.limits.MaxBodyBytes, Now: s.opts.Now,
+	s.credentials = &api.Credentials{Vault: s.backend.Vault, Uses: s.backend.Uses, Changed: s.backend.Refresh, Audit: s.auditChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes,
+		Knows: func(id string) bool { return s.gate.Snapshot().Tenants.Knows(id) }}
+	s.mcp = mcp.New(mcp.Options{Admit: s.admit, Refuse: s.refuse, Run: s.run, Bound: s.bound, MaxBody: s.limits.MaxBodyBytes, Now: s.opts.Now,
 		Version: s.opts.Version, Logger: s.log})
 	return nil
 }
@@ -194,6 +212,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	s.watch(watching, &background) // from here on the configuration may change
 	background.Go(func() { s.pki.Run(watching, s.materialChanged) })
 	background.Go(func() { s.issuers.Run(watching) })
+	background.Go(func() { s.backend.Run(watching) })
 	background.Go(func() { s.noteUse(watching) })
 	background.Go(func() { s.live.sweep(watching, s.gate) })
 	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now, s.dropped) })

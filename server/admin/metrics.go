@@ -41,6 +41,10 @@ type Metrics struct {
 	ocsp          *prometheus.CounterVec
 	keySets       *prometheus.CounterVec
 	keysSeen      *prometheus.GaugeVec
+	resolutions   *prometheus.CounterVec
+	upstreamUp    *prometheus.GaugeVec
+	upstreamTime  *prometheus.HistogramVec
+	upstreams     []string // with series
 	toolCalls     *prometheus.CounterVec
 	toolTime      *prometheus.HistogramVec
 
@@ -92,6 +96,11 @@ func NewMetrics(version, commit string) *Metrics {
 			Help: "When the keys of a token issuer were last seen; 0: never."}, []string{"issuer"}),
 		dropped: counter("sangate_trust_anchors_dropped_total",
 			"Certificates in use whose CA a reload of the trust bundle dropped: our own (server), or of connected clients (client).", "role"),
+		resolutions: counter("sangate_credential_resolutions_total", "Look-ups of secrets, by what came of them.", "result"),
+		upstreamUp: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_upstream_up",
+			Help: "Whether the last look at an upstream found its tools: 1, or 0."}, []string{"server"}),
+		upstreamTime: histogram("sangate_upstream_request_duration_seconds", "Time an upstream took to answer a call.",
+			prometheus.DefBuckets, "server"),
 		toolCalls: counter("sangate_tool_calls_total", "Tool calls, by result.", "tool", "tenant", "result"),
 		toolTime: histogram("sangate_tool_call_duration_seconds", "Time tool calls took.",
 			prometheus.DefBuckets, "tool", "tenant", "result"),
@@ -123,6 +132,9 @@ func (m *Metrics) zero() {
 	}
 	for _, role := range []string{"server", "client"} {
 		m.dropped.WithLabelValues(role)
+	}
+	for _, result := range resolutionResults {
+		m.resolutions.WithLabelValues(result)
 	}
 	for _, result := range []string{"ok", "error"} {
 		m.certReloads.WithLabelValues(result)

@@ -15,6 +15,7 @@ import (
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/tenant"
+	"github.com/sangate/sangate/server/tool"
 )
 
 // An Error is an answer that says no (contract, section 2).
@@ -45,6 +46,18 @@ var (
 // BadRequest is 400 with a sentence of its own.
 func BadRequest(message string) Error {
 	return Error{Status: http.StatusBadRequest, Code: "bad_request", Message: message}
+}
+
+// Upstream is what the peer is told of what failed behind a tool.
+func Upstream(e *tool.UpstreamError) Error {
+	out := Error{Status: http.StatusBadGateway, Code: e.Kind, Message: e.Message()}
+	switch e.Kind {
+	case tool.UpstreamUnavailable:
+		out.Status, out.RetryAfter = http.StatusServiceUnavailable, 5*time.Second
+	case tool.UpstreamTimeout:
+		out.Status = http.StatusGatewayTimeout
+	}
+	return out
 }
 
 // Refusal is what the peer is told of a decision that refused it.

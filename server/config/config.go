@@ -28,9 +28,13 @@ type Config struct {
 	Admins     *Admins  `yaml:"admins"`
 	Proxies    []Proxy  `yaml:"proxies"`
 	Egress     Egress   `yaml:"egress"`
-	Limits     Limits   `yaml:"limits"`
-	Log        Log      `yaml:"log"`
-	Audit      *Audit   `yaml:"audit"`
+
+	Credentials *Credentials `yaml:"credentials"`
+	MCPServers  []MCPServer  `yaml:"mcpServers"`
+
+	Limits Limits `yaml:"limits"`
+	Log    Log    `yaml:"log"`
+	Audit  *Audit `yaml:"audit"`
 
 	Table      *tenant.Table      `yaml:"-"` // of Tenants
 	ProxySet   *forwarded.Proxies `yaml:"-"` // of Proxies; nil where there are none

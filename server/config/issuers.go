@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sangate/sangate/server/egress"
 	"github.com/sangate/sangate/server/jwt"
 	"github.com/sangate/sangate/server/keyset"
 )
@@ -39,37 +39,6 @@ type Issuer struct {
 type IssuerTenant struct {
 	Tenant string            `yaml:"tenant"`
 	Claims map[string]string `yaml:"claims"`
-}
-
-// Egress says what may be dialled beside public addresses.
-type Egress struct {
-	Allow []string `yaml:"allow"` // prefixes or addresses
-}
-
-// Prefixes returns what is allowed; it was checked.
-func (e *Egress) Prefixes() []netip.Prefix {
-	out := make([]netip.Prefix, 0, len(e.Allow))
-	for _, text := range e.Allow {
-		if p, err := prefix(text); err == nil {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-func prefix(text string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(text); err == nil {
-		return addr.Prefix(addr.BitLen())
-	}
-	return netip.ParsePrefix(text)
-}
-
-func (d *decoder) checkEgress(e *Egress) {
-	for i, text := range e.Allow {
-		if p, err := prefix(text); err != nil || p.Masked() != p {
-			d.failAt(fmt.Sprintf("egress.allow[%d]", i), "egress.allow %q: write a range such as 10.0.0.0/8, or one address", text)
-		}
-	}
 }
 
 // The defaults and bounds of an issuer.
@@ -109,13 +78,13 @@ func (d *decoder) checkIssuers(c *Config) {
 		}
 		names[i.Name], urls[i.Issuer] = true, true
 		d.checkIssuer(i, bad)
-		d.checkKeySource(i, bad)
+		d.checkKeySource(i, at, bad)
 		d.checkMappings(c, i, at, bad)
 	}
 }
 
 func (d *decoder) checkIssuer(i *Issuer, bad func(key, format string, args ...any)) {
-	if u, err := url.Parse(strings.ReplaceAll(i.Issuer, tenantField, "t")); err != nil || keyset.CheckURL(u.String()) != nil || u.RawQuery != "" {
+	if u, err := url.Parse(strings.ReplaceAll(i.Issuer, tenantField, "t")); err != nil || egress.CheckURL(u.String()) != nil || u.RawQuery != "" {
 		bad("issuer", "%q is no https URL; write it as tokens have it in iss, to the last slash", i.Issuer)
 	}
 	if len(i.Audiences) == 0 || slices.Contains(i.Audiences, "") {
@@ -138,7 +107,7 @@ func (d *decoder) checkIssuer(i *Issuer, bad func(key, format string, args ...an
 	}
 }
 
-func (d *decoder) checkKeySource(i *Issuer, bad func(key, format string, args ...any)) {
+func (d *decoder) checkKeySource(i *Issuer, at string, bad func(key, format string, args ...any)) {
 	if i.Refresh < minRefresh || i.Refresh > maxRefresh {
 		bad("refresh", "%s: between %s and %s", i.Refresh, minRefresh, maxRefresh)
 	}
@@ -146,7 +115,7 @@ func (d *decoder) checkKeySource(i *Issuer, bad func(key, format string, args ..
 	case i.JWKSFile != "" && i.JWKSURL != "":
 		bad("jwksFile", "stands beside jwksURL: leave one of them out")
 	case i.JWKSURL != "":
-		if err := keyset.CheckURL(i.JWKSURL); err != nil {
+		if err := egress.CheckURL(i.JWKSURL); err != nil {
 			bad("jwksURL", "%s", err)
 		}
 	case i.JWKSFile != "":
@@ -158,18 +127,7 @@ func (d *decoder) checkKeySource(i *Issuer, bad func(key, format string, args ..
 			bad("jwksFile", "%s", plainError(err))
 		}
 	}
-	if i.CAFile == "" {
-		return
-	}
-	data, err := os.ReadFile(string(i.CAFile))
-	if err != nil {
-		bad("caFile", "%s", plainError(err))
-		return
-	}
-	if _, err := keyset.Roots(data); err != nil {
-		bad("caFile", "%s: %s", string(i.CAFile), plainError(err))
-	}
-	i.CA = string(data)
+	i.CA = d.readCA(at+".caFile", i.CAFile)
 }
 
 // checkMappings wants every token to be one tenant's. An issuer that stands for

@@ -36,7 +36,7 @@ func TestIssuers(t *testing.T) {
 		"issuer with a query": {replaced("/v2.0", "/v2.0?x=1"), "issuer: "},
 		"no audience":         {replaced("audiences: [gate], ", ""), "audiences: "},
 		"two key sources":     {plain + `, jwksFile: jwks.json, jwksURL: "https://x.example/keys"`, "stands beside jwksURL"},
-		"keys in clear":       {plain + `, jwksURL: "http://x.example/keys"`, "https only"},
+		"keys in clear":       {plain + `, jwksURL: "http://x.example/keys"`, "write https"},
 		"no file":             {plain + ", jwksFile: nowhere.json", "no such file"},
 		"empty set":           {plain + ", jwksFile: bad.json", "no key"},
 		"CA of no PEM":        {plain + ", caFile: ca.crt", "no certificate"},
@@ -79,7 +79,7 @@ func TestEgress(t *testing.T) {
 	c := defaults()
 	d.document([]byte("egress: {allow: [10.0.0.0/8, 192.168.1.7, \"fd00::/8\", 10.0.0.1/8, everything]}"), c)
 	d.checkEgress(&c.Egress)
-	if len(d.problems) != 2 || len(c.Egress.Prefixes()) != 4 {
-		t.Errorf("%v, %v", d.problems, c.Egress.Prefixes())
+	if len(d.problems) != 2 || len(c.Egress.prefixes()) != 4 {
+		t.Errorf("%v, %v", d.problems, c.Egress.Allow)
 	}
 }

@@ -134,6 +134,8 @@ func (d *decoder) check(c *Config) {
 	d.checkProxies(c)
 	d.checkEgress(&c.Egress)
 	d.checkIssuers(c)
+	d.checkCredentials(c.Credentials)
+	d.checkMCPServers(c)
 }
 
 func (d *decoder) checkLimits(l *Limits) {

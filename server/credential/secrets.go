@@ -156,3 +156,12 @@ func notFound(err error, ref Ref) error {
 	}
 	return err
 }
+
+// Describe names a credential in one line, for logs and the audit log.
+func Describe(c Info) string {
+	owner := ""
+	if c.Tenant != "" {
+		owner = " of tenant " + c.Tenant
+	}
+	return fmt.Sprintf("credential %d, %s%s", c.ID, c.Name, owner)
+}

@@ -4,10 +4,13 @@
 // A [Guard] looks at the address of every dial after the name was resolved, so a
 // name that resolves to another address the second time gains nothing. What is
 // not a public unicast address is refused unless the operator allowed it;
-// redirects are not followed.
+// redirects are not followed. Where a proxy stands in between, it is the proxy
+// that resolves names, and its rules that count for them; addresses are looked at
+// all the same.
 package egress
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,16 +19,44 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"syscall"
 	"time"
+
+	"golang.org/x/net/http/httpproxy"
 )
 
-// A Guard decides which addresses may be dialled. Safe for concurrent use.
-type Guard struct{ allow []netip.Prefix }
+// Options of a Guard; the zero value lets public addresses through, and verifies
+// servers by the system's CAs.
+type Options struct {
+	Allow []netip.Prefix    // beside public addresses
+	Roots *x509.CertPool    // that servers are verified by; nil: the system's
+	Proxy *httpproxy.Config // to go through; nil: none
+}
 
-// New makes a guard that lets through public addresses and those in allow.
-func New(allow []netip.Prefix) *Guard { return &Guard{allow: slices.Clone(allow)} }
+// A Guard decides which addresses may be dialled. Safe for concurrent use.
+type Guard struct {
+	allow   []netip.Prefix
+	roots   *x509.CertPool
+	proxy   func(*url.URL) (*url.URL, error)
+	proxies []string // host:port of the proxies, which may stand anywhere
+}
+
+// New makes a guard.
+func New(opts Options) *Guard {
+	g := &Guard{allow: slices.Clone(opts.Allow), roots: opts.Roots}
+	if opts.Proxy == nil {
+		return g
+	}
+	g.proxy = opts.Proxy.ProxyFunc()
+	for _, text := range []string{opts.Proxy.HTTPProxy, opts.Proxy.HTTPSProxy} {
+		if u, err := url.Parse(text); err == nil && u.Host != "" {
+			g.proxies = append(g.proxies, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), map[string]string{"https": "443", "socks5": "1080"}[u.Scheme], "80")))
+		}
+	}
+	return g
+}
 
 // A RefusedError is a dial that the guard did not let through.
 type RefusedError struct{ Addr netip.Addr }
@@ -86,30 +117,91 @@ func (g *Guard) control(network, address string, _ syscall.RawConn) error {
 	return g.Check(at.Addr())
 }
 
-// DialContext dials one address that the guard lets through.
+// DialContext dials one address that the guard lets through, or the proxy.
 func (g *Guard) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	d := net.Dialer{Timeout: 10 * time.Second, Control: g.control}
+	if slices.Contains(g.proxies, address) {
+		d.Control = nil
+	}
 	return d.DialContext(ctx, network, address)
+}
+
+// proxyFor is http.Transport.Proxy. What is sent to the proxy is not dialled here,
+// so an address that must not be is refused before.
+func (g *Guard) proxyFor(r *http.Request) (*url.URL, error) {
+	proxy, err := g.proxy(r.URL)
+	if err != nil || proxy == nil {
+		return nil, err
+	}
+	if addr, err := netip.ParseAddr(r.URL.Hostname()); err == nil {
+		if err := g.Check(addr); err != nil {
+			return nil, err
+		}
+	}
+	return proxy, nil
 }
 
 // ErrRedirect refuses to be led elsewhere.
 var ErrRedirect = errors.New("answered with a redirect, which is not followed; write the address it leads to")
 
-// Client returns an HTTP client behind the guard. Servers are verified by roots,
-// or the system's where roots is nil. The caller closes its idle connections.
-func (g *Guard) Client(roots *x509.CertPool, timeout time.Duration) *http.Client {
-	return &http.Client{
-		Timeout:       timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return ErrRedirect },
-		Transport: &http.Transport{
-			DialContext:            g.DialContext,
-			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    10 * time.Second,
-			ForceAttemptHTTP2:      true,
-			MaxIdleConnsPerHost:    2,
-			IdleConnTimeout:        90 * time.Second,
-			MaxResponseHeaderBytes: 64 << 10,
-			DisableCompression:     true, // a bomb is no way to a small body
-		},
+// A Target is what a client is for; the zero value is a good one.
+type Target struct {
+	Roots   *x509.CertPool // that the server is verified by, in the place of the guard's
+	Timeout time.Duration  // of a whole exchange; 0: what the context says
+	// Certificate is asked for ours, at each handshake that wants one; nil: none.
+	Certificate func() (*tls.Certificate, error)
+}
+
+// Client returns an HTTP client behind the guard. The caller closes its idle
+// connections.
+func (g *Guard) Client(t Target) *http.Client {
+	transport := &http.Transport{
+		DialContext:            g.DialContext,
+		TLSClientConfig:        &tls.Config{RootCAs: cmp.Or(t.Roots, g.roots), MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    10 * time.Second,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    16,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true, // a bomb is no way to a small body
 	}
+	if g.proxy != nil {
+		transport.Proxy = g.proxyFor
+	}
+	if t.Certificate != nil {
+		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return t.Certificate()
+		}
+	}
+	return &http.Client{
+		Timeout:       t.Timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return ErrRedirect },
+		Transport:     transport,
+	}
+}
+
+// CheckURL reports why a URL is none to go out to: that is https, or plain http
+// to this machine.
+func CheckURL(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Hostname() == "" || u.User != nil || u.Fragment != "":
+		return fmt.Errorf("%.200q is no URL to go out to", text)
+	case u.Scheme == "https":
+		return nil
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	if u.Scheme == "http" && (u.Hostname() == "localhost" || (err == nil && addr.IsLoopback())) {
+		return nil
+	}
+	return fmt.Errorf("%.200q: write https; plain http is for this machine only", text)
+}
+
+// Roots reads the CAs, as PEM, that servers are verified by.
+func Roots(pem []byte) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("no certificate in it")
+	}
+	return pool, nil
 }

@@ -11,11 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http/httpproxy"
+
 	"github.com/sangate/sangate/server/egress"
 )
 
 func TestCheck(t *testing.T) {
-	g := egress.New([]netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/32")})
+	g := egress.New(egress.Options{Allow: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/32")}})
 	for addr, want := range map[string]bool{
 		"1.1.1.1": true, "2606:4700::1111": true, "10.1.2.3": true, "fd00:1::1": true, "::ffff:10.1.2.3": true, "::ffff:1.1.1.1": true,
 		"10.2.0.1": false, "127.0.0.1": false, "127.8.8.8": false, "::1": false, "0.0.0.0": false, "::": false,
@@ -42,7 +44,7 @@ func TestClient(t *testing.T) {
 	}))
 	defer target.Close()
 	_, port, _ := net.SplitHostPort(target.Listener.Addr().String())
-	closed := egress.New(nil).Client(nil, 10*time.Second)
+	closed := egress.New(egress.Options{}).Client(egress.Target{Timeout: 10 * time.Second})
 	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]"} {
 		_, err := closed.Get("http://" + host + ":" + port + "/")
 		refused, ok := errors.AsType[*egress.RefusedError](err)
@@ -53,7 +55,7 @@ func TestClient(t *testing.T) {
 	if hits.Load() != 0 {
 		t.Fatalf("%d requests came through", hits.Load())
 	}
-	open := egress.New([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}).Client(nil, 10*time.Second)
+	open := egress.New(egress.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}).Client(egress.Target{Timeout: 10 * time.Second})
 	defer open.CloseIdleConnections()
 	res, err := open.Get("http://localhost:" + port + "/")
 	if err != nil {
@@ -62,5 +64,32 @@ func TestClient(t *testing.T) {
 	_ = res.Body.Close()
 	if _, err := open.Get("http://localhost:" + port + "/away"); !errors.Is(err, egress.ErrRedirect) {
 		t.Errorf("a redirect: %v", err)
+	}
+}
+
+// Behind a proxy names are its to resolve, addresses are looked at here.
+func TestProxy(t *testing.T) {
+	var asked atomic.Value
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r.URL.String())
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	defer proxy.Close()
+	client := egress.New(egress.Options{Proxy: &httpproxy.Config{HTTPProxy: proxy.URL, NoProxy: "direct.invalid"}}).Client(egress.Target{Timeout: 10 * time.Second})
+	defer client.CloseIdleConnections()
+	res, err := client.Get("http://api.invalid/x") // nobody here could resolve it
+	if err != nil || res.StatusCode != http.StatusTeapot || asked.Load() != "http://api.invalid/x" {
+		t.Fatalf("through the proxy: %v, asked for %v", err, asked.Load())
+	}
+	_ = res.Body.Close()
+	asked.Store("")
+	for _, at := range []string{"http://169.254.169.254/", "http://10.0.0.1/", "http://[::ffff:127.0.0.1]/", "http://127.0.0.1:1/", "http://localhost:1/"} {
+		_, err := client.Get(at)
+		if _, ok := errors.AsType[*egress.RefusedError](err); !ok || asked.Load() != "" {
+			t.Errorf("%s: %v, asked for %v", at, err, asked.Load())
+		}
+	}
+	if _, err := client.Get("http://direct.invalid/"); err == nil || asked.Load() != "" {
+		t.Errorf("around the proxy: %v, asked for %v", err, asked.Load())
 	}
 }

@@ -69,11 +69,11 @@ type Plan struct {
 // yet.
 func (b *Book) Prepare(c *config.Config) (*Plan, error) {
 	p := &Plan{book: b}
-	guard := egress.New(c.Egress.Prefixes())
+	guard := c.Egress.Guard()
 	old := b.list()
 	for i := range c.Issuers {
 		in := &c.Issuers[i]
-		made := fmt.Sprintf("%q %q %q %q %q %s %q", in.Name, in.Issuer, in.JWKSURL, string(in.JWKSFile), in.CA, in.Refresh, c.Egress.Allow)
+		made := fmt.Sprintf("%q %q %q %q %q %s %v", in.Name, in.Issuer, in.JWKSURL, string(in.JWKSFile), in.CA, in.Refresh, c.Egress)
 		e := &entry{made: made, name: in.Name}
 		if n := slices.IndexFunc(old, func(o *entry) bool { return o.made == made }); n >= 0 {
 			e.set = old[n].set
@@ -93,13 +93,13 @@ func (b *Book) newSet(in *config.Issuer, guard *egress.Guard) (*keyset.Set, erro
 	var roots *x509.CertPool // the system's
 	if in.CA != "" {
 		var err error
-		if roots, err = keyset.Roots([]byte(in.CA)); err != nil {
+		if roots, err = egress.Roots([]byte(in.CA)); err != nil {
 			return nil, err
 		}
 	}
 	var set *keyset.Set
 	set, err := keyset.New(keyset.Options{Issuer: in.Issuer, URL: in.JWKSURL, File: string(in.JWKSFile),
-		Client: guard.Client(roots, fetchTimeout), Every: in.Refresh, Now: b.opts.Now, Logger: b.opts.Logger,
+		Client: guard.Client(egress.Target{Roots: roots, Timeout: fetchTimeout}), Every: in.Refresh, Now: b.opts.Now, Logger: b.opts.Logger,
 		OnChange:  func() { b.changed(set) },
 		OnRefresh: func(err error) { b.opts.OnRefresh(in.Name, set.Seen(), err) }})
 	if err != nil {

@@ -2,18 +2,18 @@ package keyset
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
+
+	"github.com/sangate/sangate/server/egress"
 )
 
 // maxBody bounds a key set and a discovery document.
@@ -64,36 +64,10 @@ func (s *Set) discover(ctx context.Context) (string, error) {
 	if doc.Issuer != s.opts.Issuer {
 		return "", fmt.Errorf("%s: %w, %.200q; write it so, or set jwksURL", at, ErrIssuer, doc.Issuer)
 	}
-	if err := CheckURL(doc.Keys); err != nil {
+	if err := egress.CheckURL(doc.Keys); err != nil {
 		return "", fmt.Errorf("%s: jwks_uri: %w", at, err)
 	}
 	return doc.Keys, nil
-}
-
-// CheckURL reports why a URL is none to fetch keys from: they come over https,
-// or plain http from this machine.
-func CheckURL(text string) error {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
-		return fmt.Errorf("%.200q is no URL to fetch from", text)
-	case u.Scheme == "https":
-		return nil
-	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	if u.Scheme == "http" && (u.Hostname() == "localhost" || (err == nil && addr.IsLoopback())) {
-		return nil
-	}
-	return fmt.Errorf("%.200q: keys are fetched over https only", text)
-}
-
-// Roots reads the CAs, as PEM, that the server of the keys is verified by.
-func Roots(pem []byte) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New("no certificate in it")
-	}
-	return pool, nil
 }
 
 func (s *Set) get(ctx context.Context, at string) ([]byte, error) {

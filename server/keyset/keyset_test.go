@@ -86,7 +86,7 @@ func start(t *testing.T, p *provider, opts keyset.Options) (*keyset.Set, *clock)
 	t.Helper()
 	c := &clock{}
 	opts.Issuer, opts.Now = p.URL, c.now
-	opts.Client = egress.New([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}).Client(p.roots(), 5*time.Second)
+	opts.Client = egress.New(egress.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}).Client(egress.Target{Roots: p.roots(), Timeout: 5 * time.Second})
 	s, err := keyset.New(opts)
 	if err != nil {
 		t.Fatal(err)
@@ -228,7 +228,7 @@ func TestDiscovery(t *testing.T) {
 		"another issuer":   {`{"issuer":"https://evil.example","jwks_uri":"%s/keys"}`, "another issuer"},
 		"a slash more":     {`{"issuer":"%s/","jwks_uri":"%[1]s/keys"}`, "another issuer"},
 		"issuer twice":     {`{"issuer":"%s","issuer":"%[1]s","jwks_uri":"%[1]s/keys"}`, "duplicate"},
-		"keys in clear":    {`{"issuer":"%s","jwks_uri":"http://keys.example/"}`, "https only"},
+		"keys in clear":    {`{"issuer":"%s","jwks_uri":"http://keys.example/"}`, "write https"},
 		"keys in a file":   {`{"issuer":"%s","jwks_uri":"file:///etc/passwd"}`, "no URL"},
 		"keys at metadata": {`{"issuer":"%s","jwks_uri":"https://169.254.169.254/"}`, "egress.allow"},
 		"no keys":          {`{"issuer":"%s"}`, "no URL"},

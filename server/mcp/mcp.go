@@ -34,7 +34,10 @@ type Options struct {
 	// Refuse records that an admitted request is refused after all.
 	Refuse func(r *http.Request, reason auth.Reason) auth.Decision
 	// Run calls the tool, timed, counted and logged.
-	Run     func(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error)
+	Run func(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error)
+	// Bound has a context end when the request may go on no longer, or has
+	// taken too long.
+	Bound   func(context.Context) (context.Context, context.CancelFunc)
 	MaxBody int64 // bytes
 	Version string
 	Now     func() time.Time
@@ -169,25 +172,6 @@ func (h *Handler) server(r *http.Request) *sdk.Server {
 	return s.(*sdk.Server)
 }
 
-func (h *Handler) newServer(view *tool.View) *sdk.Server {
-	s := sdk.NewServer(&sdk.Implementation{Name: "sangate", Version: h.opts.Version}, &sdk.ServerOptions{
-		Logger:       h.opts.Logger,
-		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}},
-		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope = "private" },
-	})
-	for _, t := range view.Tools {
-		described := &sdk.Tool{Name: t.Name, Title: t.Title, Description: t.Description, InputSchema: t.InputSchema}
-		if t.OutputSchema != nil {
-			described.OutputSchema = t.OutputSchema
-		}
-		if t.ReadOnly {
-			described.Annotations = &sdk.ToolAnnotations{ReadOnlyHint: true}
-		}
-		s.AddTool(described, h.call(t))
-	}
-	return s
-}
-
 // call makes the SDK's handler of a tool.
 func (h *Handler) call(t *tool.Tool) sdk.ToolHandler {
 	return func(ctx context.Context, req *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
@@ -219,6 +203,9 @@ func failure(err error) (*sdk.CallToolResult, error) {
 	}
 	if failed, ok := errors.AsType[*tool.Failure](err); ok {
 		return errorText(failed.Message), nil
+	}
+	if upstream, ok := errors.AsType[*tool.UpstreamError](err); ok {
+		return errorText(upstream.Message()), nil
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errorText(answer.Timeout.Message), nil

@@ -128,6 +128,10 @@ func Failure(err error) error {
 		e := toolError(failed.Message)
 		return &e
 	}
+	if upstream, ok := errors.AsType[*tool.UpstreamError](err); ok {
+		e := answer.Upstream(upstream)
+		return &e
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &answer.Timeout
 	}

@@ -12,32 +12,74 @@ import (
 	"github.com/sangate/sangate/server/tenant"
 )
 
-// A Catalog is an immutable set of tools, with the views of it made so far.
+// A Catalog is an immutable set of tools, resources and prompts, with the views of
+// it made so far.
 type Catalog struct {
-	tools  []*Tool // by name
-	byName map[string]*Tool
-	views  sync.Map // *tenant.Tenant → *View
+	tools     []*Tool // by name
+	byName    map[string]*Tool
+	resources []*Resource
+	prompts   []*Prompt
+	views     sync.Map // *tenant.Tenant → *View
 }
 
-// NewCatalog makes a catalog; two tools of one name are an error.
+// NewCatalog makes a catalog of tools; two of one name are an error.
 func NewCatalog(tools []*Tool) (*Catalog, error) {
-	c := &Catalog{tools: slices.Clone(tools), byName: make(map[string]*Tool, len(tools))}
-	slices.SortFunc(c.tools, func(a, b *Tool) int { return cmp.Compare(a.Name, b.Name) })
-	for _, t := range c.tools {
-		if c.byName[t.Name] != nil {
-			return nil, fmt.Errorf("two tools are called %s", t.Name)
-		}
-		c.byName[t.Name] = t
+	c, twice := newCatalog(tools)
+	if len(twice) > 0 {
+		return nil, fmt.Errorf("two tools are called %s", twice[0].Name)
 	}
 	return c, nil
 }
 
-// Renew returns a catalog of the same tools without views, for a new set of
-// tenants.
-func (c *Catalog) Renew() *Catalog { return &Catalog{tools: c.tools, byName: c.byName} }
+// A Collision is a name that is given to two: the later one is left out.
+type Collision struct {
+	Name, Upstream, With string // With is the upstream that has it, "" the gate itself
+}
 
-// With returns a catalog that has one more.
-func (c *Catalog) With(t *Tool) (*Catalog, error) { return NewCatalog(append(slices.Clip(c.tools), t)) }
+func newCatalog(tools []*Tool) (*Catalog, []Collision) {
+	c := &Catalog{byName: make(map[string]*Tool, len(tools))}
+	var twice []Collision
+	for _, t := range tools {
+		if had := c.byName[t.Name]; had != nil {
+			twice = append(twice, Collision{t.Name, t.Upstream, had.Upstream})
+			continue
+		}
+		c.byName[t.Name] = t
+		c.tools = append(c.tools, t)
+	}
+	slices.SortFunc(c.tools, func(a, b *Tool) int { return cmp.Compare(a.Name, b.Name) })
+	return c, twice
+}
+
+// Join returns a catalog that has what upstreams offer, too. Where a name or a
+// resource is given to two, the gate's own is kept, or the first upstream's.
+func (c *Catalog) Join(offers []*Offer) (*Catalog, []Collision) {
+	tools := slices.Clone(c.tools)
+	for _, o := range offers {
+		tools = append(tools, o.Tools...)
+	}
+	next, twice := newCatalog(tools)
+	uris, names := make(map[string]string), make(map[string]string)
+	for _, o := range offers {
+		for _, r := range o.Resources {
+			if with, ok := uris[r.URI]; ok {
+				twice = append(twice, Collision{r.URI, r.Upstream, with})
+				continue
+			}
+			uris[r.URI] = r.Upstream
+			next.resources = append(next.resources, r)
+		}
+		for _, p := range o.Prompts {
+			if with, ok := names[p.Name]; ok {
+				twice = append(twice, Collision{p.Name, p.Upstream, with})
+				continue
+			}
+			names[p.Name] = p.Upstream
+			next.prompts = append(next.prompts, p)
+		}
+	}
+	return next, twice
+}
 
 // Tools returns all tools by name. Not to be changed.
 func (c *Catalog) Tools() []*Tool { return c.tools }
@@ -48,9 +90,11 @@ func (c *Catalog) Lookup(name string) *Tool { return c.byName[name] }
 // A View is what one tenant may see and call. The views of one catalog are made
 // once for each entry of the tenant table.
 type View struct {
-	Tools  []*Tool // by name
-	byName map[string]*Tool
-	list   []byte
+	Tools     []*Tool // by name
+	Resources []*Resource
+	Prompts   []*Prompt
+	byName    map[string]*Tool
+	list      []byte
 }
 
 // View returns the tenant's view.
@@ -59,10 +103,23 @@ func (c *Catalog) View(t *tenant.Tenant) *View {
 		return v.(*View)
 	}
 	v := &View{byName: make(map[string]*Tool)}
+	allows := func(name, owner string, builtin bool) bool {
+		return (owner == "" || owner == t.ID) && t.Allows(name, builtin)
+	}
 	for _, tool := range c.tools {
-		if t.Allows(tool.Name, tool.Builtin) {
+		if allows(tool.Name, tool.Owner, tool.Builtin) {
 			v.Tools = append(v.Tools, tool)
 			v.byName[tool.Name] = tool
+		}
+	}
+	for _, r := range c.resources {
+		if allows(r.Name, r.Owner, false) {
+			v.Resources = append(v.Resources, r)
+		}
+	}
+	for _, p := range c.prompts {
+		if allows(p.Name, p.Owner, false) {
+			v.Prompts = append(v.Prompts, p)
 		}
 	}
 	v.list = encodeList(v.Tools)
@@ -83,10 +140,11 @@ func encodeList(tools []*Tool) []byte {
 		Description  string         `json:"description"`
 		InputSchema  jsontext.Value `json:"inputSchema"`
 		OutputSchema jsontext.Value `json:"outputSchema,omitempty"`
+		Unavailable  bool           `json:"unavailable,omitzero"`
 	}
 	list := make([]entry, 0, len(tools))
 	for _, t := range tools {
-		list = append(list, entry{t.Name, t.Description, jsontext.Value(t.InputSchema), jsontext.Value(t.OutputSchema)})
+		list = append(list, entry{t.Name, t.Description, jsontext.Value(t.InputSchema), jsontext.Value(t.OutputSchema), t.Unavailable})
 	}
 	out, err := jsonv2.Marshal(list)
 	if err != nil {

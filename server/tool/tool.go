@@ -31,15 +31,19 @@ type Tool struct {
 	InputSchema  json.RawMessage // JSON Schema 2020-12 of type object
 	OutputSchema json.RawMessage // the same, or nil
 	ReadOnly     bool            // changes nothing: MCP's readOnlyHint
+	Annotations  json.RawMessage // MCP's, as its upstream has them, in the place of ReadOnly; or nil
 	Builtin      bool            // seen by tenants without a tool policy
+	Owner        string          // the tenant that alone may see it; "": any
+	Upstream     string          // that it is of, or ""
+	Unavailable  bool            // what stands behind it cannot be reached now
 	Handler      Handler
 
 	input, output *schema
 }
 
 // A Handler does the work. Its error is told to the caller where it is made by
-// [Errorf], is [*InvalidArguments], or is a context's; any other is logged and
-// answered in general words.
+// [Errorf], is [*InvalidArguments], or is a context's; of an [*UpstreamError] the
+// caller is told the kind; any other is logged and answered in general words.
 type Handler func(ctx context.Context, call *Call) (*Result, error)
 
 // A Call is one use of a tool by an admitted caller.
@@ -174,6 +178,9 @@ func (t *Tool) Call(ctx context.Context, call *Call) (res *Result, err error) {
 		return nil, err
 	}
 	if err := t.checkResult(res); err != nil {
+		if t.Upstream != "" {
+			err = &UpstreamError{Kind: UpstreamFailed, Said: true, Err: err}
+		}
 		return nil, err
 	}
 	return res, nil

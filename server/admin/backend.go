@@ -1,0 +1,54 @@
+package admin
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sangate/sangate/server/credential"
+)
+
+var resolutionResults = []string{"ok", "not_found", "unavailable", "error"}
+
+// Resolution counts a look-up of a secret.
+func (m *Metrics) Resolution(err error) {
+	result := "error"
+	switch {
+	case err == nil:
+		result = "ok"
+	case errors.Is(err, credential.ErrCredentialNotFound):
+		result = "not_found"
+	case errors.Is(err, credential.ErrUnavailable):
+		result = "unavailable"
+	}
+	m.resolutions.WithLabelValues(result).Inc()
+}
+
+// Upstream notes how the last look at an upstream went.
+func (m *Metrics) Upstream(server string, err error) {
+	up := 1.0
+	if err != nil {
+		up = 0
+	}
+	m.upstreamUp.WithLabelValues(server).Set(up)
+}
+
+// Upstreams has the series of these exist, and no other. One at a time.
+func (m *Metrics) Upstreams(servers []string) {
+	for _, gone := range m.upstreams {
+		if !slices.Contains(servers, gone) {
+			m.upstreamUp.DeleteLabelValues(gone)
+			m.upstreamTime.DeleteLabelValues(gone)
+		}
+	}
+	m.upstreams = servers
+	for _, server := range servers {
+		m.upstreamUp.WithLabelValues(server)
+		m.upstreamTime.WithLabelValues(server)
+	}
+}
+
+// Exchange notes how long an upstream took to answer.
+func (m *Metrics) Exchange(server string, took time.Duration) {
+	m.upstreamTime.WithLabelValues(server).Observe(took.Seconds())
+}

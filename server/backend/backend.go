@@ -1,0 +1,183 @@
+// Package backend is what stands behind the gate: the secrets, the declared tools
+// and the upstreams of the configuration in force.
+//
+// A [Backend] is put in force as a whole, by [Plan.Commit], after all that can be
+// wrong with it was found; what goes wrong later is an upstream's affair and
+// changes nothing but its tools.
+package backend
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/credential"
+	"github.com/sangate/sangate/server/egress"
+	"github.com/sangate/sangate/server/store"
+	"github.com/sangate/sangate/server/tool"
+	"github.com/sangate/sangate/server/upstream"
+)
+
+// exchangeTimeout bounds one exchange with a token endpoint or a Credentials API.
+const exchangeTimeout = 10 * time.Second
+
+// Options of a Backend; all must be set.
+type Options struct {
+	Store   *store.Store
+	Logger  *slog.Logger
+	Now     func() time.Time
+	Version string
+	// Certificate is the gate's own, for those that are to see it.
+	Certificate func() (*tls.Certificate, error)
+	// Changed is called when upstreams offer something else.
+	Changed func()
+	// OnResolve hears how each look-up of a secret went, OnCycle how each look at an
+	// upstream, OnExchange how long each exchange with one took.
+	OnResolve  func(err error)
+	OnCycle    func(server string, err error)
+	OnExchange func(server string, took time.Duration)
+}
+
+// A Backend holds what is in force. Safe for concurrent use.
+type Backend struct {
+	opts Options
+	pool upstream.Pool
+	cur  atomic.Pointer[Plan]
+}
+
+// New makes one with nothing behind it.
+func New(opts Options) *Backend {
+	b := &Backend{opts: opts}
+	b.cur.Store(&Plan{backend: b, conf: &config.Config{}})
+	return b
+}
+
+// A Plan is a backend that is ready to be put in force.
+type Plan struct {
+	backend    *Backend
+	conf       *config.Config
+	vault      *credential.Vault // nil: no store of credentials
+	resolver   credential.Resolver
+	authorizer *credential.Authorizer
+	guard      *egress.Guard
+	made       any
+	declared   []*tool.Tool
+}
+
+// Prepare makes what c asks for. Nothing is asked of anybody yet.
+func (b *Backend) Prepare(c *config.Config) (*Plan, error) {
+	p := &Plan{backend: b, conf: c, guard: c.Egress.Guard(), made: [...]any{c.Egress, c.Credentials}}
+	p.authorizer = credential.NewAuthorizer(p.guard.Client(egress.Target{Timeout: exchangeTimeout}), b.opts.Now)
+	if old := b.cur.Load(); old.authorizer != nil && sameWay(old.conf, c) {
+		p.authorizer = old.authorizer // with its access tokens
+	}
+	p.resolver = &counted{b.chain(c.Credentials, p), b.opts.OnResolve}
+	return p, nil
+}
+
+// chain asks the store, the folder, the remote service, those there are.
+func (b *Backend) chain(c *config.Credentials, p *Plan) credential.Chain {
+	var chain credential.Chain
+	if c == nil {
+		return nil
+	}
+	if c.KEK != "" {
+		p.vault = credential.New(b.opts.Store, c.KEK, b.opts.Logger)
+		chain = append(chain, p.vault)
+	}
+	if c.Files != "" {
+		chain = append(chain, credential.Files{Dir: string(c.Files)})
+	}
+	if r := c.Remote; r != nil {
+		target := egress.Target{Timeout: exchangeTimeout, Certificate: upstream.Certificate(r.ClientCertificate, b.opts.Certificate)}
+		if r.CA != "" {
+			target.Roots, _ = egress.Roots([]byte(r.CA)) // was checked
+		}
+		remote := &credential.Remote{URL: r.URL, Client: p.guard.Client(target), Hold: r.Hold, Now: b.opts.Now}
+		if r.TokenFile != "" {
+			remote.Token = func() (string, error) {
+				data, err := os.ReadFile(string(r.TokenFile))
+				return strings.TrimSpace(string(data)), err
+			}
+		}
+		chain = append(chain, remote)
+	}
+	return chain
+}
+
+// Declared returns the tools that the configuration declares.
+func (p *Plan) Declared() []*tool.Tool { return p.declared }
+
+// Commit puts the plan in force. Upstreams that it names as they were go on.
+func (p *Plan) Commit() {
+	b := p.backend
+	b.cur.Store(p)
+	b.pool.Use(p.conf.MCPServers, p.made, upstream.Options{Logger: b.opts.Logger, Guard: p.guard, Resolver: p.resolver, Authorizer: p.authorizer,
+		Certificate: b.opts.Certificate, Changed: b.opts.Changed, OnCycle: b.opts.OnCycle, OnExchange: b.opts.OnExchange, Version: b.opts.Version})
+}
+
+// Check logs what keeps the credentials from being read: everything else goes on.
+func (b *Backend) Check(ctx context.Context) {
+	if v := b.Vault(); v != nil {
+		if err := v.Check(ctx); err != nil {
+			b.opts.Logger.Error("the credential store cannot be opened; tools that need a secret from it do not work", "err", err)
+		}
+	}
+}
+
+// Run keeps the upstreams current until ctx ends.
+func (b *Backend) Run(ctx context.Context) { b.pool.Run(ctx) }
+
+// Declared returns the tools that the configuration in force declares.
+func (b *Backend) Declared() []*tool.Tool { return b.cur.Load().declared }
+
+// Offers returns what upstreams have.
+func (b *Backend) Offers() []*tool.Offer { return b.pool.Offers() }
+
+// Vault returns the credential store, or nil.
+func (b *Backend) Vault() *credential.Vault { return b.cur.Load().vault }
+
+// Refresh has upstreams look again that refer to the credential; 0: all.
+func (b *Backend) Refresh(credentialID int64) {
+	if c, ok := b.cur.Load().resolver.(*counted); ok && credentialID != 0 {
+		c.Forget(credentialID)
+	}
+	b.pool.Wake(credentialID)
+}
+
+// Uses tells who refers to a credential.
+func (b *Backend) Uses(info credential.Info) []string {
+	return b.pool.Uses(info.ID)
+}
+
+func sameWay(a, b *config.Config) bool { return fmt.Sprint(a.Egress) == fmt.Sprint(b.Egress) }
+
+// counted is a resolver whose look-ups are counted.
+type counted struct {
+	chain credential.Chain
+	on    func(error)
+}
+
+func (c *counted) Resolve(ctx context.Context, ref credential.Ref) (*credential.Secret, error) {
+	s, err := c.chain.Resolve(ctx, ref)
+	if !errors.Is(err, context.Canceled) {
+		c.on(err)
+	}
+	return s, err
+}
+
+// Forget passes on that what was said of a secret turned out wrong.
+func (c *counted) Forget(id int64) {
+	for _, r := range c.chain {
+		if f, ok := r.(interface{ Forget(int64) }); ok {
+			f.Forget(id)
+		}
+	}
+}

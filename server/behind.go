@@ -1,0 +1,84 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"slices"
+
+	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/credential"
+	"github.com/sangate/sangate/server/tool"
+)
+
+// catalog makes one of the gate's own tools, those that are declared, and what
+// upstreams have. Of two upstreams' tools with one name the later is left out.
+// Callers hold mu.
+func (s *Server) catalog(own, declared []*tool.Tool) (*tool.Catalog, error) {
+	c, err := tool.NewCatalog(append(slices.Clip(own), declared...))
+	if err != nil {
+		return nil, err
+	}
+	c, twice := c.Join(s.backend.Offers())
+	if !slices.Equal(twice, s.twice) {
+		for _, t := range twice {
+			s.log.Error("left out: the name is given to two; set a prefix for one of them", "name", t.Name, "upstream", t.Upstream, "with", t.With)
+		}
+		s.twice = twice
+	}
+	return c, nil
+}
+
+// offersChanged puts in force that upstreams have something else.
+func (s *Server) offersChanged() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.catalog(s.tools, s.backend.Declared())
+	if err != nil {
+		s.log.Error("tools not changed, those in force stay", "err", err)
+		return
+	}
+	s.swap(func(next *auth.Snapshot) { next.Tools = c })
+}
+
+// ownCertificate is the gate's, as it is in force.
+func (s *Server) ownCertificate() (*tls.Certificate, error) {
+	return s.gate.Snapshot().PKI.Certificate, nil
+}
+
+// reloadCredentials has upstreams look again whose credential another process has
+// changed.
+func (s *Server) reloadCredentials(ctx context.Context) error {
+	v := s.backend.Vault()
+	if v == nil {
+		return nil
+	}
+	list, err := v.List(ctx)
+	if err != nil {
+		s.log.Error("credentials not read", "err", err)
+		return err
+	}
+	s.mu.Lock()
+	before := s.versions
+	s.versions = versionsOf(list)
+	now := s.versions
+	s.mu.Unlock()
+	for id, version := range now {
+		if before != nil && before[id] != version {
+			s.backend.Refresh(id)
+		}
+	}
+	for id := range before {
+		if _, ok := now[id]; !ok {
+			s.backend.Refresh(id)
+		}
+	}
+	return nil
+}
+
+func versionsOf(list []credential.Info) map[int64]int64 {
+	out := make(map[int64]int64, len(list))
+	for _, c := range list {
+		out[c.ID] = c.Version
+	}
+	return out
+}

@@ -1,0 +1,215 @@
+package upstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/tool"
+)
+
+// mcpLink is a session of the Model Context Protocol, over HTTP or a process.
+type mcpLink struct {
+	session *sdk.ClientSession
+	end     func()    // of what the session runs over
+	raw     requester // past the SDK
+
+	tasks sync.Map // names of tools that are called as a task
+
+	calls    atomic.Int64
+	progress sync.Map // token → func(done, total float64, message string)
+}
+
+// connect links to the upstream, by the protocol that is configured or found.
+func (s *Server) connect(ctx context.Context) (link, error) {
+	switch s.conf.Protocol {
+	case config.ProtocolStdio:
+		return s.spawn(ctx)
+	case config.ProtocolOctopus:
+		return &octopusLink{s.conf.BaseURL, s.client()}, nil
+	case config.ProtocolMCP:
+		return s.streamable(ctx, s.conf.BaseURL)
+	}
+	// An array at GET /tools is the Octopus dialect; else it is MCP, at the address
+	// itself or at /mcp below.
+	l := &octopusLink{s.conf.BaseURL, s.client()}
+	_, err := l.look(ctx)
+	if err == nil {
+		return l, nil
+	}
+	l.close()
+	if _, spoke := errors.AsType[*statusError](err); !spoke && !errors.Is(err, errNotOctopus) {
+		return nil, err // it was not reached at all
+	}
+	m, err := s.streamable(ctx, s.conf.BaseURL)
+	if err == nil || ctx.Err() != nil {
+		return m, err
+	}
+	m, err2 := s.streamable(ctx, strings.TrimSuffix(s.conf.BaseURL, "/")+"/mcp")
+	if err2 != nil {
+		return nil, fmt.Errorf("it speaks neither the Octopus dialect (GET %s/tools) nor MCP, there or at /mcp; name its protocol and address: %w", strings.TrimSuffix(s.conf.BaseURL, "/"), errors.Join(err, err2))
+	}
+	return m, nil
+}
+
+func (s *Server) streamable(ctx context.Context, endpoint string) (link, error) {
+	client := s.client()
+	forSDK := *client
+	forSDK.Transport = kept{client.Transport}
+	l, err := s.session(ctx, &sdk.StreamableClientTransport{Endpoint: endpoint, HTTPClient: &forSDK, MaxEventSize: maxAnswer}, client.CloseIdleConnections)
+	if err != nil {
+		return nil, err
+	}
+	l.raw = &overHTTP{endpoint, client, func() (string, string) { return l.session.ID(), l.session.InitializeResult().ProtocolVersion }}
+	return l, nil
+}
+
+// session begins one; end is called when it is over, or has not begun.
+func (s *Server) session(ctx context.Context, transport sdk.Transport, end func()) (*mcpLink, error) {
+	l := &mcpLink{end: end}
+	client := sdk.NewClient(&sdk.Implementation{Name: "sangate", Version: s.opts.Version}, &sdk.ClientOptions{
+		Logger:                     s.log,
+		Capabilities:               &sdk.ClientCapabilities{}, // nobody is there to be asked
+		ToolListChangedHandler:     func(context.Context, *sdk.ToolListChangedRequest) { s.Wake() },
+		PromptListChangedHandler:   func(context.Context, *sdk.PromptListChangedRequest) { s.Wake() },
+		ResourceListChangedHandler: func(context.Context, *sdk.ResourceListChangedRequest) { s.Wake() },
+		ProgressNotificationHandler: func(_ context.Context, r *sdk.ProgressNotificationClientRequest) {
+			if report, ok := l.progress.Load(fmt.Sprint(r.Params.ProgressToken)); ok {
+				report.(func(float64, float64, string))(r.Params.Progress, r.Params.Total, r.Params.Message)
+			}
+		},
+		MultiRoundTrip: &sdk.MultiRoundTripOptions{Disabled: true},
+	})
+	session, err := client.Connect(ctx, transport, nil)
+	if err != nil {
+		end()
+		return nil, err
+	}
+	l.session = session
+	return l, nil
+}
+
+func (l *mcpLink) look(ctx context.Context) (*listing, error) {
+	out := &listing{}
+	caps := l.session.InitializeResult().Capabilities
+	if caps == nil {
+		return out, nil
+	}
+	if caps.Tools != nil {
+		for t, err := range l.session.Tools(ctx, nil) {
+			if out.tools, err = keep(out.tools, t, err); err != nil {
+				return nil, err
+			}
+			if t.Meta[taskSupport] == "required" {
+				l.tasks.Store(t.Name, true)
+			} else {
+				l.tasks.Delete(t.Name)
+			}
+		}
+	}
+	if caps.Resources != nil {
+		for r, err := range l.session.Resources(ctx, nil) {
+			if out.resources, err = keep(out.resources, r, err); err != nil {
+				return nil, err
+			}
+		}
+		for r, err := range l.session.ResourceTemplates(ctx, nil) {
+			if out.templates, err = keep(out.templates, r, err); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if caps.Prompts != nil {
+		for p, err := range l.session.Prompts(ctx, nil) {
+			if out.prompts, err = keep(out.prompts, p, err); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// keep adds an entry; a list without end is not read on.
+func keep(list []json.RawMessage, v any, err error) ([]json.RawMessage, error) {
+	if err != nil {
+		return nil, err
+	}
+	if len(list) > maxOffered {
+		return nil, fmt.Errorf("more than %d entries in one list", maxOffered)
+	}
+	raw, err := json.Marshal(v)
+	return append(list, raw), err
+}
+
+func (l *mcpLink) call(ctx context.Context, name string, call *tool.Call) (*tool.Result, error) {
+	if _, ok := l.tasks.Load(name); ok {
+		return l.callTask(ctx, name, call)
+	}
+	params := &sdk.CallToolParams{Name: name, Arguments: call.Arguments}
+	if call.Progress != nil {
+		token := strconv.FormatInt(l.calls.Add(1), 10)
+		l.progress.Store(token, call.Progress)
+		defer l.progress.Delete(token)
+		params.SetProgressToken(token)
+	}
+	res, err := l.session.CallTool(ctx, params)
+	if err != nil {
+		return nil, said(err)
+	}
+	if res.NeedsInput() {
+		return nil, &tool.UpstreamError{Kind: tool.UpstreamFailed, Said: true, Err: errors.New("the tool asks for input, which does not pass through the gate")}
+	}
+	out := &tool.Result{IsError: res.IsError}
+	if out.Structured, err = structured(res.StructuredContent); err != nil {
+		return nil, err
+	}
+	if len(res.Content) > 0 || out.Structured == nil {
+		if out.Content, err = json.Marshal(append([]sdk.Content{}, res.Content...)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (l *mcpLink) read(ctx context.Context, uri string) (*tool.Result, error) {
+	res, err := l.session.ReadResource(ctx, &sdk.ReadResourceParams{URI: uri})
+	return encoded(res, err)
+}
+
+func (l *mcpLink) prompt(ctx context.Context, name string, args map[string]string) (*tool.Result, error) {
+	res, err := l.session.GetPrompt(ctx, &sdk.GetPromptParams{Name: name, Arguments: args})
+	return encoded(res, err)
+}
+
+func encoded(res any, err error) (*tool.Result, error) {
+	if err != nil {
+		return nil, said(err)
+	}
+	raw, err := json.Marshal(res)
+	if err != nil {
+		return nil, err
+	}
+	return &tool.Result{Structured: raw}, nil
+}
+
+// said tells what the upstream answered from what never came to an answer.
+func said(err error) error {
+	if _, ok := errors.AsType[*jsonrpc.Error](err); ok && !errors.Is(err, sdk.ErrSessionMissing) {
+		return &tool.UpstreamError{Kind: tool.UpstreamFailed, Said: true, Err: err}
+	}
+	return err
+}
+
+func (l *mcpLink) close() {
+	_ = l.session.Close() // who is gone has nothing to say to it
+	l.end()
+}

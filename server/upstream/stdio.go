@@ -1,0 +1,132 @@
+package upstream
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// A command has this long to end by itself when its input has ended.
+const commandGrace = 3 * time.Second
+
+// spawn starts the command of a stdio upstream. It gets an environment of its own:
+// what the gate's holds, secrets among it, is not its business.
+func (s *Server) spawn(ctx context.Context) (link, error) {
+	cmd := exec.Command(s.conf.Command[0], s.conf.Command[1:]...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=C.UTF-8"}
+	for name, value := range s.conf.Env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	if s.conf.CredentialEnv != "" {
+		secret, err := s.secret(ctx)
+		if err != nil {
+			return nil, err
+		}
+		cmd.Env = append(cmd.Env, s.conf.CredentialEnv+"="+secret.Value)
+	}
+	p, err := start(cmd, s.log)
+	if err != nil {
+		return nil, err
+	}
+	pipe := newPipe(p.in)
+	reader := &lines{source: io.NopCloser(p.out), in: bufio.NewReader(p.out), take: pipe.take}
+	l, err := s.session(ctx, &sdk.IOTransport{Reader: reader, Writer: pipe, MaxLineLength: 2 * maxAnswer}, p.stop)
+	if err != nil {
+		return nil, err
+	}
+	l.raw = pipe
+	// Told at once when it ends by itself: the next look starts it again.
+	p.watch(s.Wake)
+	return l, nil
+}
+
+// A process is a running command.
+type process struct {
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *os.File
+	done chan struct{}
+	once sync.Once
+}
+
+func start(cmd *exec.Cmd, log *slog.Logger) (*process, error) {
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	// Not StdoutPipe: Wait would close it under the reader.
+	out, write, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	cmd.Stdout, cmd.Stderr = write, &logged{log: log}
+	cmd.WaitDelay = time.Second // others may hold its standard error
+	ownGroup(cmd)
+	err = cmd.Start()
+	_ = write.Close()
+	if err != nil {
+		return nil, errors.Join(err, in.Close(), out.Close())
+	}
+	p := &process{cmd: cmd, in: in, out: out, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		err := cmd.Wait()
+		log.Info("command of upstream has ended", "err", err)
+	}()
+	return p, nil
+}
+
+// watch calls ended when the process does, unless it was stopped.
+func (p *process) watch(ended func()) {
+	go func() {
+		<-p.done
+		ended()
+	}()
+}
+
+// stop ends the process, with all it has started, and waits for it.
+func (p *process) stop() {
+	p.once.Do(func() {
+		_ = p.in.Close()
+		select {
+		case <-p.done:
+		case <-time.After(commandGrace):
+		}
+		killGroup(p.cmd)
+		<-p.done
+		_ = p.out.Close()
+	})
+}
+
+// logged takes what a command says on standard error into the log, line by line.
+type logged struct {
+	log  *slog.Logger
+	line []byte
+}
+
+// maxLine bounds a line of the log.
+const maxLine = 2 << 10
+
+func (l *logged) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		part, rest, ended := bytes.Cut(p, []byte("\n"))
+		if room := maxLine - len(l.line); room > 0 {
+			l.line = append(l.line, part[:min(len(part), room)]...)
+		}
+		if p = rest; ended {
+			l.log.Debug("command of upstream says", "line", string(l.line))
+			l.line = l.line[:0]
+		}
+	}
+	return n, nil
+}

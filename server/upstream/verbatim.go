@@ -1,0 +1,180 @@
+package upstream
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// The SDK reads a structured result into Go values, where numbers lose digits and
+// names their order. So it is made one string before the SDK sees it, and taken out
+// of that again behind it: what a tool answered is passed on byte for byte.
+
+// verbatim makes result.structuredContent of one JSON-RPC message a string, and
+// moves what the SDK does not know of a list of tools to where it is kept. What is
+// no such message stays as it is.
+func verbatim(message []byte) []byte {
+	if !bytes.Contains(message, []byte(`"structuredContent"`)) && !bytes.Contains(message, []byte(`"taskSupport"`)) {
+		return message
+	}
+	var outer, result map[string]jsontext.Value
+	if jsonv2.Unmarshal(message, &outer) != nil || jsonv2.Unmarshal(outer["result"], &result) != nil {
+		return message
+	}
+	var err error
+	switch {
+	case result["structuredContent"] != nil:
+		result["structuredContent"], err = json.Marshal(string(result["structuredContent"]))
+	case result["tools"] != nil:
+		result["tools"], err = keepTaskSupport(result["tools"])
+	default:
+		return message
+	}
+	if err == nil {
+		outer["result"], err = jsonv2.Marshal(result)
+	}
+	if err != nil {
+		return message
+	}
+	out, err := jsonv2.Marshal(outer)
+	if err != nil {
+		return message
+	}
+	return out
+}
+
+// taskSupport is where, in _meta, the gate keeps a tool's execution.taskSupport.
+const taskSupport = "io.github.sangate/taskSupport"
+
+func keepTaskSupport(list jsontext.Value) (jsontext.Value, error) {
+	var tools []map[string]jsontext.Value
+	if err := jsonv2.Unmarshal(list, &tools); err != nil {
+		return nil, err
+	}
+	for _, t := range tools {
+		var execution struct {
+			TaskSupport string `json:"taskSupport"`
+		}
+		if jsonv2.Unmarshal(t["execution"], &execution) != nil || execution.TaskSupport == "" {
+			continue
+		}
+		meta := make(map[string]jsontext.Value)
+		_ = jsonv2.Unmarshal(t["_meta"], &meta) // there may be none
+		var err error
+		if meta[taskSupport], err = jsonv2.Marshal(execution.TaskSupport); err == nil {
+			t["_meta"], err = jsonv2.Marshal(meta)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return jsonv2.Marshal(tools)
+}
+
+// structured takes it out again.
+func structured(content any) (json.RawMessage, error) {
+	switch text := content.(type) {
+	case nil:
+		return nil, nil
+	case string:
+		return json.RawMessage(text), nil
+	}
+	return nil, errors.New("a structured result that was not kept as it was")
+}
+
+// kept is a RoundTripper for the SDK, by which each message in an answer is made
+// verbatim.
+type kept struct{ base http.RoundTripper }
+
+func (k kept) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := k.base.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	switch kind, _, _ := mime.ParseMediaType(contentType(res)); kind {
+	case eventStream:
+		res.Body = &lines{source: res.Body, in: bufio.NewReader(res.Body), prefix: []byte("data:")}
+	case "application/json":
+		res.Body = &whole{source: res.Body}
+	}
+	return res, nil
+}
+
+// whole reads all of a JSON answer at the first Read.
+type whole struct {
+	source io.ReadCloser
+	out    *bytes.Reader
+}
+
+func (w *whole) Read(p []byte) (int, error) {
+	if w.out == nil {
+		data, err := io.ReadAll(w.source)
+		if err != nil {
+			return 0, err
+		}
+		w.out = bytes.NewReader(verbatim(data))
+	}
+	return w.out.Read(p)
+}
+
+func (w *whole) Close() error { return w.source.Close() }
+
+// lines reads line by line, and makes what stands behind prefix verbatim; a line is
+// bounded.
+type lines struct {
+	source io.Closer
+	in     *bufio.Reader
+	prefix []byte
+	take   func(line []byte) bool // those that are not the SDK's; may be nil
+	out    []byte
+	err    error
+}
+
+func (l *lines) Read(p []byte) (int, error) {
+	for len(l.out) == 0 {
+		if l.err != nil {
+			return 0, l.err
+		}
+		l.next()
+	}
+	n := copy(p, l.out)
+	l.out = l.out[n:]
+	return n, nil
+}
+
+func (l *lines) next() {
+	var line []byte
+	for {
+		part, err := l.in.ReadSlice('\n')
+		line = append(line, part...)
+		if len(line) > maxAnswer {
+			l.err = errors.New("a line that is too long")
+			return
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			l.err = err
+			break
+		}
+	}
+	if l.take != nil && l.take(line) {
+		return
+	}
+	if rest, ok := bytes.CutPrefix(line, l.prefix); ok {
+		if made := verbatim(rest); len(made) != len(rest) {
+			line = append(append(bytes.Clone(l.prefix), ' '), made...)
+			if !bytes.HasSuffix(line, []byte("\n")) {
+				line = append(line, '\n')
+			}
+		}
+	}
+	l.out = line
+}
+
+func (l *lines) Close() error { return l.source.Close() }
