@@ -89,7 +89,7 @@ func readSecret(cmd *cobra.Command, file string) (string, error) {
 	if s := strings.TrimSpace(string(data)); s != "" {
 		return s, nil
 	}
-	return "", fmt.Errorf("%s: no token in it", file)
+	return "", fmt.Errorf("%s: nothing in it", file)
 }
 
 type issuedCert struct {

@@ -17,7 +17,8 @@ import (
 // The scripts run this very binary as sangate.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"sangate": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"octopus-upstream": octopusUpstream,
+		"sangate":          func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
 }
 

@@ -74,7 +74,13 @@ store keeps its SHA-256 only. A running gate takes it within a second.`,
 					return usage(err)
 				}
 				order := keyring.Order{Tenant: tenantID, Description: description, Lifetime: lifetime, Pin: pin}
-				mint := func() (keyring.Minted, error) { return keyring.Mint(cmd.Context(), s, order, time.Now()) }
+				mint := func() (keyring.Minted, error) {
+					minted, err := keyring.Mint(cmd.Context(), s, order, time.Now())
+					if err != nil {
+						return keyring.Minted{}, err
+					}
+					return minted, auditChange(c, "key.mint", minted.ID)
+				}
 				if printOnly {
 					mint = func() (keyring.Minted, error) {
 						minted, _, err := keyring.Make(order, time.Now())
@@ -82,10 +88,11 @@ store keeps its SHA-256 only. A running gate takes it within a second.`,
 					}
 				}
 				out, err := mint()
-				if err != nil {
+				if out.Key == "" {
 					return err
 				}
-				return printMinted(cmd, out, asJSON)
+				// The key is shown whatever the audit log says: it would be lost.
+				return errors.Join(err, printMinted(cmd, out, asJSON))
 			})
 		},
 	}
@@ -174,7 +181,10 @@ func tokenRevoke() *cobra.Command {
 		Args:    oneKey,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withStore(cmd.Context(), &flags, func(c *config.Config, s *store.Store) error {
-				return keyring.Revoke(cmd.Context(), s, c.Keys, args[0], time.Now())
+				if err := keyring.Revoke(cmd.Context(), s, c.Keys, args[0], time.Now()); err != nil {
+					return err
+				}
+				return auditChange(c, "key.revoke", args[0])
 			})
 		},
 	}
@@ -210,7 +220,8 @@ given the new one in peace.`,
 				if err != nil {
 					return err
 				}
-				return printMinted(cmd, minted, asJSON)
+				// The key is shown whatever the audit log says: it would be lost.
+				return errors.Join(auditChange(c, "key.rotate", args[0]+" to "+minted.ID), printMinted(cmd, minted, asJSON))
 			})
 		},
 	}

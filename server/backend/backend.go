@@ -153,9 +153,7 @@ func (b *Backend) Refresh(credentialID int64) {
 }
 
 // Uses tells who refers to a credential.
-func (b *Backend) Uses(info credential.Info) []string {
-	return b.pool.Uses(info.ID)
-}
+func (b *Backend) Uses(info credential.Info) []string { return b.cur.Load().conf.Uses(info) }
 
 func sameWay(a, b *config.Config) bool { return fmt.Sprint(a.Egress) == fmt.Sprint(b.Egress) }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/kms"
+	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/egress"
 )
 
@@ -94,4 +95,15 @@ func (d *decoder) checkClientCertificate(c *ClientCertificate, at string) {
 			d.failAt(at, "clientCertificate: %s", plainError(err))
 		}
 	}
+}
+
+// Uses tells what in the configuration refers to a credential.
+func (c *Config) Uses(info credential.Info) []string {
+	var out []string
+	for _, m := range c.MCPServers {
+		if m.CredentialID == info.ID {
+			out = append(out, "mcpServers "+m.Name)
+		}
+	}
+	return out
 }

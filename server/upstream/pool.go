@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"fmt"
 	"reflect"
 	"slices"
 	"sync"
@@ -101,15 +100,6 @@ func (p *Pool) Offers() []*tool.Offer {
 	return out
 }
 
-// Names returns the names of those in force.
-func (p *Pool) Names() []string {
-	var out []string
-	for _, m := range p.members() {
-		out = append(out, m.conf.Name)
-	}
-	return out
-}
-
 // Wake has all look again that refer to the credential; 0: all.
 func (p *Pool) Wake(credentialID int64) {
 	for _, m := range p.members() {
@@ -117,17 +107,6 @@ func (p *Pool) Wake(credentialID int64) {
 			m.server.Wake()
 		}
 	}
-}
-
-// Uses tells who refers to a credential.
-func (p *Pool) Uses(credentialID int64) []string {
-	var out []string
-	for _, m := range p.members() {
-		if m.conf.CredentialID == credentialID {
-			out = append(out, fmt.Sprintf("mcpServers %s", m.conf.Name))
-		}
-	}
-	return out
 }
 
 func (p *Pool) members() []*member {
