@@ -35,7 +35,7 @@ func (s *Server) Add(t *tool.Tool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tools := append(slices.Clip(s.tools), t)
-	catalog, err := s.catalog(tools, s.backend.Declared())
+	catalog, err := s.catalog(s.config, tools, s.backend.Declared())
 	if err != nil {
 		return fmt.Errorf("adding a tool: %w", err)
 	}

@@ -6,33 +6,40 @@ import (
 	"slices"
 
 	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/tool"
 )
 
-// catalog makes one of the gate's own tools, those that are declared, and what
-// upstreams have. Of two upstreams' tools with one name the later is left out.
-// Callers hold mu.
-func (s *Server) catalog(own, declared []*tool.Tool) (*tool.Catalog, error) {
-	c, err := tool.NewCatalog(append(slices.Clip(own), declared...))
+// catalog makes one of the built-ins that c has, of tools made of Go functions, of
+// those that are declared, and of what upstreams have. Of two upstreams' tools with
+// one name the later is left out. Callers hold mu, or are New.
+func (s *Server) catalog(c *config.Config, own, declared []*tool.Tool) (*tool.Catalog, error) {
+	var tools []*tool.Tool
+	for _, t := range s.builtins {
+		if c.Tools.Builtin == nil || slices.Contains(c.Tools.Builtin, t.Name) {
+			tools = append(tools, t)
+		}
+	}
+	static, err := tool.NewCatalog(slices.Concat(tools, own, declared))
 	if err != nil {
 		return nil, err
 	}
-	c, twice := c.Join(s.backend.Offers())
+	all, twice := static.Join(s.backend.Offers())
 	if !slices.Equal(twice, s.twice) {
 		for _, t := range twice {
 			s.log.Error("left out: the name is given to two; set a prefix for one of them", "name", t.Name, "upstream", t.Upstream, "with", t.With)
 		}
 		s.twice = twice
 	}
-	return c, nil
+	return all, nil
 }
 
 // offersChanged puts in force that upstreams have something else.
 func (s *Server) offersChanged() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.catalog(s.tools, s.backend.Declared())
+	c, err := s.catalog(s.config, s.tools, s.backend.Declared())
 	if err != nil {
 		s.log.Error("tools not changed, those in force stay", "err", err)
 		return

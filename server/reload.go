@@ -219,7 +219,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	defer s.mu.Unlock()
 	ring, stored, err := s.readKeys(ctx, next)
 	if err == nil {
-		_, err = s.catalog(s.tools, behind.Declared())
+		_, err = s.catalog(next, s.tools, behind.Declared())
 	}
 	if err == nil {
 		err = plan.Commit()
@@ -235,7 +235,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	old := s.config
 	s.config, s.stored = next, stored
 	behind.Commit()
-	catalog, _ := s.catalog(s.tools, behind.Declared()) // was tried, and offers never keep one from being made
+	catalog, _ := s.catalog(next, s.tools, behind.Declared()) // was tried, and offers never keep one from being made
 	s.swap(func(snap *auth.Snapshot) {
 		snap.PKI, snap.TLS = s.pki.Snapshot(), s.handshakeConfig(next)
 		snap.Tenants, snap.Admins, snap.Keys, snap.Tools = next.Table, next.AdminTable, ring, catalog

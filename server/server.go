@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -76,13 +75,14 @@ type Server struct {
 	proxied     forwarded.Reader
 	mcp         *mcp.Handler
 
-	limits config.Limits // those of the start
+	limits   config.Limits // those of the start
+	builtins []*tool.Tool
 
 	mu     sync.Mutex // one change of the snapshot at a time
 	config *config.Config
 	denied []store.Revocation // those in force; under mu
 	stored []apikey.Entry     // keys of the state store in force; under mu
-	tools  []*tool.Tool       // built-ins, and those made of Go functions; under mu
+	tools  []*tool.Tool       // those made of Go functions; under mu
 	twice  []tool.Collision   // told already; under mu
 
 	versions map[int64]int64 // of credentials, as seen last; under mu
@@ -129,17 +129,17 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.series()
 	s.warn()
-	if s.tools, err = tool.Builtins(s.certificates, s.opts.Now); err != nil {
+	if s.builtins, err = tool.Builtins(s.certificates, s.opts.Now); err != nil {
 		return err
 	}
-	s.tools = append(s.tools, s.opts.Tools...)
+	s.tools = s.opts.Tools
 	s.backend = backend.New(backend.Options{Store: s.store, Logger: s.log, Now: s.opts.Now, Version: s.opts.Version, Certificate: s.ownCertificate,
 		Changed: s.offersChanged, OnResolve: s.metrics.Resolution, OnCycle: s.metrics.Upstream, OnExchange: s.metrics.Exchange})
 	plan, err := s.backend.Prepare(s.config)
 	if err != nil {
 		return err
 	}
-	catalog, err := tool.NewCatalog(append(slices.Clip(s.tools), plan.Declared()...))
+	catalog, err := s.catalog(s.config, s.tools, plan.Declared())
 	if err != nil {
 		return err
 	}

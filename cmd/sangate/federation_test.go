@@ -247,9 +247,17 @@ func clientOf(t *testing.T, ca *pkitest.CA, cert *pkitest.Cert) *http.Client {
 // request returns 0 where there was no answer.
 func request(t *testing.T, c *http.Client, method, url, body string) (int, string) {
 	t.Helper()
+	return requestAs(t, c, "", method, url, body)
+}
+
+func requestAs(t *testing.T, c *http.Client, key, method, url, body string) (int, string) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
 	}
 	res, err := c.Do(req)
 	if err != nil {

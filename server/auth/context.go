@@ -25,5 +25,6 @@ func (d *Decision) Caller() tool.Caller {
 		Serial:   d.Principal.Identity.Serial,
 		NotAfter: d.Principal.NotAfter,
 		Factors:  d.Factors(),
+		Vars:     d.Tenant.Vars,
 	}
 }

@@ -31,6 +31,7 @@ type Config struct {
 
 	Credentials *Credentials `yaml:"credentials"`
 	MCPServers  []MCPServer  `yaml:"mcpServers"`
+	Tools       Toolbox      `yaml:"tools"`
 
 	Limits Limits `yaml:"limits"`
 	Log    Log    `yaml:"log"`
@@ -113,6 +114,8 @@ type Tenant struct {
 	Keys         []Key    `yaml:"keys"`
 	Tools        *Tools   `yaml:"tools"`
 	Limits       *Share   `yaml:"limits"`
+
+	Vars map[string]string `yaml:"vars"` // what declared tools know of it as tenant.vars
 }
 
 // A Share is what a tenant may ask for as a whole, and each identity of it; 0 is

@@ -105,5 +105,11 @@ func (c *Config) Uses(info credential.Info) []string {
 			out = append(out, "mcpServers "+m.Name)
 		}
 	}
+	for _, t := range c.Tools.HTTP {
+		byName := t.Credential != "" && t.Credential == info.Name && (info.Tenant == "" || c.Table.Knows(info.Tenant))
+		if byName || (t.CredentialID != 0 && t.CredentialID == info.ID) {
+			out = append(out, "tool "+t.Name)
+		}
+	}
 	return out
 }

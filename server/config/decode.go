@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -87,6 +88,9 @@ func (d *decoder) decode(n ast.Node, v reflect.Value, path string) {
 	switch v.Interface().(type) {
 	case time.Duration:
 		d.scalar(n, v, func(s string) (any, error) { return time.ParseDuration(s) }, "a duration such as 5s")
+		return
+	case json.RawMessage:
+		d.json(n, v)
 		return
 	case time.Time:
 		d.scalar(n, v, func(s string) (any, error) { return time.Parse(time.RFC3339, s) }, "a time such as 2027-01-01T00:00:00Z")

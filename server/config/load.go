@@ -136,6 +136,7 @@ func (d *decoder) check(c *Config) {
 	d.checkIssuers(c)
 	d.checkCredentials(c.Credentials)
 	d.checkMCPServers(c)
+	d.checkTools(c)
 }
 
 func (d *decoder) checkLimits(l *Limits) {

@@ -36,6 +36,9 @@ func schemaOf(t reflect.Type, def reflect.Value) map[string]any {
 	case reflect.TypeFor[time.Time]():
 		return map[string]any{"type": "string", "format": "date-time"}
 	}
+	if t == reflect.TypeFor[json.RawMessage]() {
+		return map[string]any{"type": []string{"object", "boolean"}}
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return schemaOf(t.Elem(), reflect.Value{})

@@ -23,7 +23,7 @@ func (d *decoder) checkTenants(c *Config) {
 		if t.SecondFactor == "" {
 			t.SecondFactor = string(tenant.Required)
 		}
-		tenants[i] = &tenant.Tenant{ID: t.ID, SANs: t.SANs, Enabled: t.Enabled, SecondFactor: tenant.SecondFactor(t.SecondFactor)}
+		tenants[i] = &tenant.Tenant{ID: t.ID, SANs: t.SANs, Enabled: t.Enabled, SecondFactor: tenant.SecondFactor(t.SecondFactor), Vars: t.Vars}
 		if t.Tools != nil {
 			tenants[i].Tools = &tenant.Tools{Allow: t.Tools.Allow, Deny: t.Tools.Deny}
 		}

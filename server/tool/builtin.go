@@ -38,6 +38,9 @@ type gateCertificates struct {
 	Certificates []GateCertificate `json:"certificates"`
 }
 
+// BuiltinNames are the names of all there are.
+var BuiltinNames = []string{"certificate_inspect", "echo", "gate_certificates", "whoami"}
+
 // Builtins returns the tools every gate has. certificates tells of the gate's
 // own; now is the clock.
 func Builtins(certificates func() []GateCertificate, now func() time.Time) ([]*Tool, error) {

@@ -77,7 +77,8 @@ type Caller struct {
 	Identity string // the certificate's name, such as a SPIFFE ID
 	Serial   string // of the certificate, hexadecimal
 	NotAfter time.Time
-	Factors  []string // those that were checked: certificate, key, …
+	Factors  []string          // those that were checked: certificate, key, …
+	Vars     map[string]string // of the tenant, as configured
 }
 
 // A Result is what a tool answers. Structured is a JSON value; Content is a JSON

@@ -1,0 +1,160 @@
+// Package expr is the expression language of the configuration: CEL, with the
+// types of what an expression can read known when it is compiled, and its cost
+// bounded when it runs.
+//
+// An expression reads its variables and computes; it cannot reach anything else,
+// has no clock and no chance in it, and ends.
+package expr
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/ext"
+)
+
+// Bounds on an expression and on what one evaluation of it may cost, in CEL's
+// units: about one for each step, and for each ten bytes of text looked at.
+const (
+	maxText = 16 << 10 // bytes
+	maxCost = 1_000_000
+)
+
+// A Variable is what an expression can read.
+type Variable struct {
+	Name string
+	Type *Type
+}
+
+// A Language compiles expressions over the same variables.
+type Language struct{ env *cel.Env }
+
+// New makes a language.
+func New(variables ...Variable) (*Language, error) {
+	registry, err := types.NewRegistry()
+	if err != nil {
+		return nil, err
+	}
+	known := &provider{Registry: registry, objects: make(map[string]map[string]*Type)}
+	opts := []cel.EnvOption{cel.CustomTypeAdapter(registry), cel.CustomTypeProvider(known), cel.OptionalTypes(), cel.ParserExpressionSizeLimit(maxText),
+		ext.Strings(), ext.Encoders(), ext.Math(), ext.Lists(), ext.Sets()}
+	for _, v := range variables {
+		known.learn(v.Type)
+		opts = append(opts, cel.Variable(v.Name, v.Type.cel))
+	}
+	env, err := cel.NewCustomEnv(append([]cel.EnvOption{cel.StdLib()}, opts...)...)
+	if err != nil {
+		return nil, err
+	}
+	return &Language{env}, nil
+}
+
+// A Program is a compiled expression. Safe for concurrent use.
+type Program struct {
+	text string
+	run  cel.Program
+	uses map[string]bool
+	out  *types.Type
+}
+
+// ErrType reports an expression of another type than is wanted.
+var ErrType = errors.New("is of another type")
+
+// Compile compiles an expression, which must come to one of the wanted types, or
+// something of which only running it tells; none is any.
+func (l *Language) Compile(text string, want ...*Type) (*Program, error) {
+	checked, issues := l.env.Compile(text)
+	if err := issues.Err(); err != nil {
+		return nil, plain(issues)
+	}
+	out := checked.OutputType()
+	if len(want) > 0 && !fits(out, want) {
+		names := make([]string, len(want))
+		for i, w := range want {
+			names[i] = w.String()
+		}
+		return nil, fmt.Errorf("%q %w: %s, want %s", text, ErrType, cel.FormatCELType(out), strings.Join(names, " or "))
+	}
+	program, err := l.env.Program(checked, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize, cel.OptPartialEval))
+	if err != nil {
+		return nil, err
+	}
+	p := &Program{text: text, run: program, uses: make(map[string]bool), out: out}
+	root := ast.NavigateAST(checked.NativeRep())
+	for _, e := range ast.MatchDescendants(root, ast.KindMatcher(ast.IdentKind)) {
+		p.uses[e.AsIdent()] = true
+	}
+	if root.Kind() == ast.IdentKind {
+		p.uses[root.AsIdent()] = true
+	}
+	return p, nil
+}
+
+// fits reports whether a type can be what is wanted. Of an optional it is what
+// it holds that counts.
+func fits(out *types.Type, want []*Type) bool {
+	if out.TypeName() == "optional_type" && len(out.Parameters()) == 1 {
+		out = out.Parameters()[0]
+	}
+	if out.Kind() == types.DynKind || out.Kind() == types.NullTypeKind {
+		return true
+	}
+	for _, w := range want {
+		if w.cel.Kind() == types.DynKind || w.cel.IsAssignableType(out) {
+			return true
+		}
+	}
+	return false
+}
+
+// plain is what the compiler has to say, in one line.
+func plain(issues *cel.Issues) error {
+	var parts []string
+	for _, e := range issues.Errors() {
+		parts = append(parts, fmt.Sprintf("at column %d: %s", e.Location.Column()+1, strings.ReplaceAll(e.Message, "\n", " ")))
+	}
+	return errors.New(strings.Join(parts, "; "))
+}
+
+// String returns the expression.
+func (p *Program) String() string { return p.text }
+
+// Uses reports whether the expression reads the variable.
+func (p *Program) Uses(variable string) bool { return p.uses[variable] }
+
+// Eval evaluates the expression, and returns what it comes to as JSON has it:
+// nil, bool, int64, uint64, float64, string, []any, map[string]any; [Nothing] for
+// an optional that holds nothing.
+func (p *Program) Eval(vars map[string]any) (any, error) {
+	out, _, err := p.run.Eval(vars)
+	if err != nil {
+		return nil, err
+	}
+	return native(out, 0)
+}
+
+// Decide evaluates an expression of type bool, of which not everything may be
+// known: undecided says that it depends on what is not.
+func (p *Program) Decide(vars map[string]any, unknown ...string) (yes, undecided bool, err error) {
+	var patterns []*cel.AttributePatternType
+	for _, name := range unknown {
+		patterns = append(patterns, cel.AttributePattern(name))
+	}
+	partial, err := cel.PartialVars(vars, patterns...)
+	if err != nil {
+		return false, false, err
+	}
+	out, _, err := p.run.Eval(partial)
+	switch {
+	case err != nil:
+		return false, false, err
+	case types.IsUnknown(out):
+		return false, true, nil
+	}
+	return out == ref.Val(types.True), false, nil
+}

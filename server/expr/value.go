@@ -1,0 +1,178 @@
+package expr
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+)
+
+// Nothing is what an optional without a value comes to.
+var Nothing = nothing{}
+
+type nothing struct{}
+
+// Decode reads JSON strictly for an expression: whole numbers are int64, where
+// they fit and the type does not say otherwise.
+func Decode(data []byte, t *Type) (any, error) {
+	d := jsontext.NewDecoder(bytes.NewReader(data))
+	v, err := decode(d, t)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.ReadToken(); err == nil {
+		return nil, errors.New("more than one JSON value")
+	}
+	return v, nil
+}
+
+func decode(d *jsontext.Decoder, t *Type) (any, error) {
+	tok, err := d.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	switch tok.Kind() {
+	case 'n':
+		return nil, nil
+	case 't', 'f':
+		return tok.Bool(), nil
+	case '"':
+		return tok.String(), nil
+	case '0':
+		return number(tok.String(), t)
+	case '[':
+		list := []any{}
+		for d.PeekKind() != ']' {
+			var elem *Type
+			if t != nil {
+				elem = t.elem
+			}
+			v, err := decode(d, elem)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, err := d.ReadToken()
+		return list, err
+	}
+	object := make(map[string]any)
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		key := name.String()
+		var field *Type
+		if t != nil {
+			field = t.fields[key]
+		}
+		if object[key], err = decode(d, field); err != nil {
+			return nil, err
+		}
+	}
+	_, err = d.ReadToken()
+	return object, err
+}
+
+func number(text string, t *Type) (any, error) {
+	if t != Double {
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return n, nil
+		}
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return nil, err
+	}
+	if t == Int { // as JSON Schema has it, 5.0 is whole
+		if f != math.Trunc(f) || math.Abs(f) >= 1<<63 {
+			return nil, fmt.Errorf("%.30s is no whole number of 64 bits", text)
+		}
+		return int64(f), nil
+	}
+	return f, nil
+}
+
+// Encode writes what [Program.Eval] returned as JSON.
+func Encode(v any) (json.RawMessage, error) {
+	return jsonv2.Marshal(v, jsonv2.Deterministic(true))
+}
+
+// native turns a CEL value into one of JSON.
+func native(v ref.Val, depth int) (any, error) {
+	if depth > 64 {
+		return nil, errors.New("too deep")
+	}
+	switch v := v.(type) {
+	case types.Null:
+		return nil, nil
+	case types.Bool:
+		return bool(v), nil
+	case types.Int:
+		return int64(v), nil
+	case types.Uint:
+		return uint64(v), nil
+	case types.Double:
+		if f := float64(v); !math.IsNaN(f) && !math.IsInf(f, 0) {
+			return f, nil
+		}
+		return nil, errors.New("a number that JSON does not have")
+	case types.String:
+		return string(v), nil
+	case types.Bytes:
+		return base64.StdEncoding.EncodeToString(v), nil
+	case types.Timestamp:
+		return v.Time.UTC().Format(time.RFC3339Nano), nil
+	case types.Duration:
+		return v.Duration.String(), nil
+	case *types.Optional:
+		if !v.HasValue() {
+			return Nothing, nil
+		}
+		return native(v.GetValue(), depth+1)
+	case *types.Err:
+		return nil, v
+	case traits.Mapper:
+		out := make(map[string]any)
+		for it := v.Iterator(); it.HasNext() == types.True; {
+			key := it.Next()
+			name, ok := key.(types.String)
+			if !ok {
+				return nil, fmt.Errorf("an object with a name that is a %s", key.Type().TypeName())
+			}
+			item, err := native(v.Get(key), depth+1)
+			if err != nil {
+				return nil, err
+			}
+			if item != Nothing {
+				out[string(name)] = item
+			}
+		}
+		return out, nil
+	case traits.Lister:
+		out := []any{}
+		for it := v.Iterator(); it.HasNext() == types.True; {
+			item, err := native(it.Next(), depth+1)
+			if err != nil {
+				return nil, err
+			}
+			if item != Nothing {
+				out = append(out, item)
+			}
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("a %s has no place in JSON", v.Type().TypeName())
+}
