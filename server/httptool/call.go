@@ -183,6 +183,13 @@ func (p *Program) content(vars map[string]any) (body []byte, kind string, err er
 	if p.body == nil {
 		return nil, "", nil
 	}
+	if t := p.def.Request.BodyType; t == "" || t == "json" {
+		body, err := p.body.JSON(vars)
+		if err != nil {
+			err = p.evaluated("request.body", err)
+		}
+		return body, "application/json", err
+	}
 	v, err := p.body.Eval(vars)
 	if err != nil {
 		return nil, "", p.evaluated("request.body", err)
@@ -202,8 +209,7 @@ func (p *Program) content(vars map[string]any) (body []byte, kind string, err er
 		}
 		return []byte(form.Encode()), "application/x-www-form-urlencoded", nil
 	}
-	body, err = expr.Encode(v)
-	return body, "application/json", err
+	return nil, "", fmt.Errorf("tool %s: no body of type %s", p.def.Name, p.def.Request.BodyType)
 }
 
 // evaluated tells a caller of arguments that an expression cannot do with.

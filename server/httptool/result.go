@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/sangate/sangate/server/expr"
 	"github.com/sangate/sangate/server/tool"
 )
@@ -32,19 +34,16 @@ func (p *Program) result(vars map[string]any, res *response) (*tool.Result, erro
 	if !ok {
 		return nil, p.failure(vars, res.status)
 	}
-	v, err := p.response.Eval(vars)
+	out, err := p.response.JSON(vars)
 	if err != nil {
 		return nil, &tool.UpstreamError{Kind: tool.UpstreamFailed, Said: true, Err: fmt.Errorf("tool %s: response: %w", p.def.Name, err)}
 	}
-	switch text, isText := v.(string); {
-	case isText && p.def.Output == nil:
-		return tool.Text(text), nil
-	case v == nil || v == expr.Nothing:
+	switch kind := jsontext.Value(out).Kind(); {
+	case len(out) == 0 || kind == 'n':
 		return tool.Text(""), nil
-	}
-	out, err := expr.Encode(v)
-	if err != nil {
-		return nil, err
+	case kind == '"' && p.def.Output == nil:
+		text, err := jsontext.AppendUnquote(nil, out)
+		return tool.Text(string(text)), err
 	}
 	return &tool.Result{Structured: out}, nil
 }

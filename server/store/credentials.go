@@ -133,28 +133,34 @@ func (s *Store) DeleteCredential(ctx context.Context, id, expected int64) (c Cre
 
 // Credential returns one with the generation of the keys in force. It returns
 // [ErrNotFound].
-func (s *Store) Credential(ctx context.Context, id int64) (Credential, int64, error) {
-	return s.credential(ctx, fmt.Sprintf("credential %d", id), s.byID, id)
+func (s *Store) Credential(_ context.Context, id int64) (Credential, int64, error) {
+	c, generation, err := s.credential(sealedKey{id: id}, s.byID, id)
+	if err != nil {
+		err = fmt.Errorf("credential %d: %w", id, err)
+	}
+	return c, generation, err
 }
 
 // CredentialNamed is [Store.Credential] by tenant and name.
-func (s *Store) CredentialNamed(ctx context.Context, tenant, name string) (Credential, int64, error) {
-	return s.credential(ctx, fmt.Sprintf("credential %q of tenant %q", name, tenant), s.byName, tenant, name)
+func (s *Store) CredentialNamed(_ context.Context, tenant, name string) (Credential, int64, error) {
+	c, generation, err := s.credential(sealedKey{tenant: tenant, name: name}, s.byName, tenant, name)
+	if err != nil {
+		err = fmt.Errorf("credential %q of tenant %q: %w", name, tenant, err)
+	}
+	return c, generation, err
 }
 
-func (s *Store) credential(ctx context.Context, what string, look *sql.Stmt, args ...any) (c Credential, generation int64, err error) {
-	if err = s.reach(); err == nil {
+func (s *Store) credential(key sealedKey, look *sql.Stmt, args ...any) (Credential, int64, error) {
+	row, err := s.sealed.look(key, s.reach, func() (c sealedRow, err error) {
 		var created, updated int64
-		err = look.QueryRowContext(ctx, args...).Scan(&c.ID, &c.Tenant, &c.Name, &c.Description, &c.Type, &c.Header, &c.Version, &c.Sealed, &created, &c.CreatedBy, &updated, &generation)
+		err = look.QueryRowContext(context.Background(), args...).Scan(&c.ID, &c.Tenant, &c.Name, &c.Description, &c.Type, &c.Header, &c.Version, &c.Sealed, &created, &c.CreatedBy, &updated, &c.generation)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = ErrNotFound
+		}
 		c.CreatedAt, c.UpdatedAt = time.UnixMicro(created).UTC(), time.UnixMicro(updated).UTC()
-	}
-	if errors.Is(err, sql.ErrNoRows) {
-		err = ErrNotFound
-	}
-	if err != nil {
-		return c, 0, fmt.Errorf("%s: %w", what, err)
-	}
-	return c, generation, nil
+		return c, err
+	})
+	return row.Credential, row.generation, err
 }
 
 // prepare readies the look-ups of every call: parsed each time they would take
@@ -165,8 +171,10 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 	if s.byID, err = s.db.PrepareContext(ctx, look+`c.id = ?`); err != nil {
 		return err
 	}
-	s.byName, err = s.db.PrepareContext(ctx, look+`tenant = ? AND name = ?`)
-	return err
+	if s.byName, err = s.db.PrepareContext(ctx, look+`tenant = ? AND name = ?`); err != nil {
+		return err
+	}
+	return s.sealed.open(ctx, s.db)
 }
 
 // Credentials returns all, by id.
@@ -222,6 +230,7 @@ func (s *Store) writing(ctx context.Context, what string, do func(*sql.Tx) error
 			if err := do(tx); err != nil {
 				return err
 			}
+			defer s.sealed.changed()
 			return tx.Commit()
 		}()
 	}

@@ -23,7 +23,7 @@ import (
 
 const (
 	fileName = "sangate.db"
-	maxConns = 8 // Watch holds one
+	maxConns = 8 // Watch holds one, look-ups of credentials another
 )
 
 // Options of a Store; the zero value works.
@@ -39,6 +39,7 @@ type Store struct {
 	info fs.FileInfo // of the file that db has open
 
 	byID, byName *sql.Stmt // look-ups of credentials; closed with db
+	sealed       sealedRows
 }
 
 // ErrNotFound reports a row that is not there.
@@ -131,4 +132,4 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 // Close closes the store.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error { return errors.Join(s.sealed.close(), s.db.Close()) }
