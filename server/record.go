@@ -27,11 +27,16 @@ func withRequest(ctx, lifetime context.Context, took time.Duration, r *http.Requ
 	return context.WithValue(ctx, requestKey{}, &requestState{lifetime, took, r})
 }
 
-// admit applies the policy on one tool, or none where name is "", and records
-// the final decision on the request.
-func (s *Server) admit(r *http.Request, name string) auth.Decision {
+// admit applies the policy on a call of one tool, or none where name is "", and
+// records the final decision on the request. args is asked only where the policy
+// looks at arguments.
+func (s *Server) admit(r *http.Request, name string, args func() []byte) auth.Decision {
 	d := *auth.DecisionFrom(r.Context())
-	if name != "" {
+	switch {
+	case name == "":
+	case d.Tenant.Tools != nil && d.Tenant.Tools.Condition != nil:
+		d = d.ForCall(name, args())
+	default:
 		d = d.ForTool(name)
 	}
 	s.record(r, &d, r.Context().Value(requestKey{}).(*requestState).took)

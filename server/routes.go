@@ -154,7 +154,7 @@ func (s *Server) administered(next http.HandlerFunc) http.HandlerFunc {
 		request := auth.RequestOf(peerOf(r), viaOf(r), r.Header)
 		request.Admin = true
 		s.decided(w, r, request, func(w http.ResponseWriter, r *http.Request) {
-			s.admit(r, "")
+			s.admit(r, "", nil)
 			next(w, r)
 		})
 	}

@@ -109,6 +109,8 @@ type Decision struct {
 
 	key *apikey.Key // where one was checked
 	pop bool        // by the scheme MTLS_POP, which says that it is bound
+
+	facts map[string]any // that the condition of the policy looks at; nil without one
 }
 
 // OK reports whether the request may pass.
@@ -137,6 +139,7 @@ func (g *Gate) Decide(r Request) Decision {
 	}
 	if !r.Admin {
 		d.Tools = d.Snapshot.Tools.View(d.Tenant)
+		d.restrict(&r)
 	}
 	return d
 }

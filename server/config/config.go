@@ -161,6 +161,8 @@ type Key struct {
 type Tools struct {
 	Allow []string `yaml:"allow"`
 	Deny  []string `yaml:"deny"`
+
+	Condition string `yaml:"condition"` // expression over args, tool, tenant, identity and token
 }
 
 // Limits bound what peers can ask for.

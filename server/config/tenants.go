@@ -28,6 +28,12 @@ func (d *decoder) checkTenants(c *Config) {
 			tenants[i].Tools = &tenant.Tools{Allow: t.Tools.Allow, Deny: t.Tools.Deny}
 		}
 		at := fmt.Sprintf("tenants[%d]", i)
+		if t.Tools != nil && t.Tools.Condition != "" {
+			var err error
+			if tenants[i].Tools.Condition, err = tenant.NewCondition(t.Tools.Condition); err != nil {
+				d.failAt(at+".tools.condition", "condition: %s", err)
+			}
+		}
 		tenants[i].Limits = d.checkShare(t.Limits, at+".limits")
 		if len(t.SANs) == 0 {
 			d.failAt(at, "tenant %q has no sans: no certificate could be mapped to it", t.ID)

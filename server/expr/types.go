@@ -34,6 +34,9 @@ var (
 // String names the type.
 func (t *Type) String() string { return cel.FormatCELType(t.cel) }
 
+// ListOf is a list of one type.
+func ListOf(elem *Type) *Type { return &Type{cel: cel.ListType(elem.cel), elem: elem} }
+
 // Struct is an object of which all fields are known.
 func Struct(name string, fields map[string]*Type) *Type { return object("type/"+name, fields) }
 
@@ -88,7 +91,7 @@ func (s *schemaNode) typed(name string, depth int) *Type {
 		return Bool
 	case "array":
 		elem := s.Items.typed(name+"/items", depth+1)
-		return &Type{cel: cel.ListType(elem.cel), elem: elem}
+		return ListOf(elem)
 	case "object":
 		if len(s.Properties) == 0 || len(s.Patterns) > 0 || (s.Additional != nil && s.Additional != false) {
 			if s.Properties == nil && s.Additional == false {

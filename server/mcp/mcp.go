@@ -28,9 +28,10 @@ import (
 
 // Options of a Handler; all but Logger must be set.
 type Options struct {
-	// Admit applies the policy to a tool and records the final decision; name
-	// is "" where no tool is called.
-	Admit func(r *http.Request, name string) auth.Decision
+	// Admit applies the policy to a call of a tool and records the final
+	// decision; name is "" where no tool is called. args returns the arguments,
+	// nil where they cannot be read.
+	Admit func(r *http.Request, name string, args func() []byte) auth.Decision
 	// Refuse records that an admitted request is refused after all.
 	Refuse func(r *http.Request, reason auth.Reason) auth.Decision
 	// Run calls the tool, timed, counted and logged.
@@ -95,9 +96,15 @@ func (h *Handler) Post(w http.ResponseWriter, r *http.Request) {
 		answer.FailWith(w, r, err)
 		return
 	}
-	if d := h.opts.Admit(r, msg.tool()); !d.OK() && d.Reason != auth.ToolDenied {
+	name, args := msg.tool()
+	switch d := h.opts.Admit(r, name, func() []byte { return args }); {
+	case d.Reason == auth.ToolDenied:
 		// A denied tool is not refused here: to the SDK it is unknown, because
-		// it is not in the tenant's view, and the answer is the same.
+		// it is not in the view, and the answer is the same.
+		denied := *auth.DecisionFrom(r.Context())
+		denied.Tools = denied.Tools.Without([]string{name}, false)
+		r = r.WithContext(auth.WithDecision(r.Context(), &denied))
+	case !d.OK():
 		answer.Fail(w, r, answer.Refusal(&d, true))
 		return
 	}
@@ -125,7 +132,7 @@ func (h *Handler) Delete(w http.ResponseWriter, r *http.Request) {
 		answer.Fail(w, r, answer.BadRequest("Name the session to end in Mcp-Session-Id."))
 		return
 	}
-	h.opts.Admit(r, "")
+	h.opts.Admit(r, "", nil)
 	h.sessions.end(id)
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -42,16 +42,21 @@ func (m *message) wantsProgress() bool {
 	return m.Method == "tools/call" && jsonv2.Unmarshal(m.Params, &params) == nil && params.Meta.Token != nil
 }
 
-// tool returns the name of the tool the message calls, or "".
-func (m *message) tool() string {
+// tool returns the name of the tool the message calls, or "", and the arguments;
+// nil where it cannot be read.
+func (m *message) tool() (name string, args []byte) {
 	if m.Method != "tools/call" {
-		return ""
+		return "", nil
 	}
 	var params struct {
-		Name string `json:"name"`
+		Name      string         `json:"name"`
+		Arguments jsontext.Value `json:"arguments"`
 	}
 	if err := jsonv2.Unmarshal(m.Params, &params); err != nil {
-		return "" // the SDK says what is wrong with it
+		return "", nil // the SDK says what is wrong with it
 	}
-	return params.Name
+	if params.Arguments == nil {
+		params.Arguments = jsontext.Value("{}")
+	}
+	return params.Name, params.Arguments
 }

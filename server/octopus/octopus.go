@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -19,9 +20,10 @@ import (
 
 // A Handler serves the dialect. Its fields must be set.
 type Handler struct {
-	// Admit applies the policy to a tool and records the final decision; name
-	// is "" where no tool is called.
-	Admit func(r *http.Request, name string) auth.Decision
+	// Admit applies the policy to a call of a tool and records the final
+	// decision; name is "" where no tool is called. args returns the arguments,
+	// nil where they cannot be read.
+	Admit func(r *http.Request, name string, args func() []byte) auth.Decision
 	// Run calls the tool, timed, counted and logged.
 	Run     func(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error)
 	MaxBody int64 // bytes
@@ -29,7 +31,7 @@ type Handler struct {
 
 // List answers GET /tools.
 func (h *Handler) List(w http.ResponseWriter, r *http.Request) {
-	d := h.Admit(r, "")
+	d := h.Admit(r, "", nil)
 	if !d.OK() {
 		answer.Fail(w, r, answer.Refusal(&d, true))
 		return
@@ -41,7 +43,15 @@ func (h *Handler) List(w http.ResponseWriter, r *http.Request) {
 // Call answers POST /tool/{name}/call.
 func (h *Handler) Call(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
-	d := h.Admit(r, name)
+	var args []byte
+	var err error
+	read := sync.OnceFunc(func() {
+		var body []byte
+		if body, err = answer.Body(w, r, h.MaxBody); err == nil {
+			args, err = arguments(body)
+		}
+	})
+	d := h.Admit(r, name, func() []byte { read(); return args })
 	if !d.OK() {
 		answer.Fail(w, r, answer.Refusal(&d, true))
 		return
@@ -51,13 +61,7 @@ func (h *Handler) Call(w http.ResponseWriter, r *http.Request) {
 		answer.Fail(w, r, answer.NotFound)
 		return
 	}
-	body, err := answer.Body(w, r, h.MaxBody)
-	if err != nil {
-		answer.FailWith(w, r, err)
-		return
-	}
-	args, err := arguments(body)
-	if err != nil {
+	if read(); err != nil {
 		answer.FailWith(w, r, err)
 		return
 	}

@@ -45,6 +45,8 @@ type Tenant struct {
 type Tools struct {
 	Allow []string // empty: the built-ins
 	Deny  []string
+
+	Condition *Condition // beside them; nil: none
 }
 
 var (

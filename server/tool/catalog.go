@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -95,6 +96,62 @@ type View struct {
 	Prompts   []*Prompt
 	byName    map[string]*Tool
 	list      []byte
+
+	mu      sync.Mutex
+	without map[string]*View // by what they lack
+}
+
+// maxWithout bounds how many views of one are kept.
+const maxWithout = 100
+
+// Without returns the view with what is named left out of it, or with everything.
+// One that lacks nothing is the view itself.
+func (v *View) Without(hidden []string, all bool) *View {
+	if len(hidden) == 0 && !all {
+		return v
+	}
+	key := strings.Join(hidden, " ")
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if w := v.without[key]; w != nil {
+		return w
+	}
+	kept := func(name string) bool { return !all && !slices.Contains(hidden, name) }
+	w := &View{byName: make(map[string]*Tool)}
+	for _, t := range v.Tools {
+		if kept(t.Name) {
+			w.Tools = append(w.Tools, t)
+			w.byName[t.Name] = t
+		}
+	}
+	for _, r := range v.Resources {
+		if kept(r.Name) {
+			w.Resources = append(w.Resources, r)
+		}
+	}
+	for _, p := range v.Prompts {
+		if kept(p.Name) {
+			w.Prompts = append(w.Prompts, p)
+		}
+	}
+	w.list = encodeList(w.Tools)
+	if v.without == nil || len(v.without) >= maxWithout {
+		v.without = make(map[string]*View)
+	}
+	v.without[key] = w
+	return w
+}
+
+// Others returns the names, as the policy has them, of resources and prompts.
+func (v *View) Others() []string {
+	var out []string
+	for _, r := range v.Resources {
+		out = append(out, r.Name)
+	}
+	for _, p := range v.Prompts {
+		out = append(out, p.Name)
+	}
+	return out
 }
 
 // View returns the tenant's view.
