@@ -20,7 +20,6 @@ import (
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/egress"
-	"github.com/sangate/sangate/server/httptool"
 	"github.com/sangate/sangate/server/store"
 	"github.com/sangate/sangate/server/tool"
 	"github.com/sangate/sangate/server/upstream"
@@ -111,23 +110,6 @@ func (b *Backend) chain(c *config.Credentials, p *Plan) credential.Chain {
 		chain = append(chain, remote)
 	}
 	return chain
-}
-
-// declare makes the tools that the configuration declares.
-func (p *Plan) declare() error {
-	opts := httptool.Options{Client: p.guard.Client(egress.Target{}), Resolver: p.resolver, Authorizer: p.authorizer}
-	for _, def := range p.conf.Tools.HTTP {
-		program, errs := httptool.Compile(def)
-		if len(errs) > 0 {
-			return fmt.Errorf("tool %s: %w", def.Name, errs[0]) // was checked
-		}
-		t, err := program.Tool(opts)
-		if err != nil {
-			return err
-		}
-		p.declared = append(p.declared, t)
-	}
-	return nil
 }
 
 // Declared returns the tools that the configuration declares.

@@ -105,10 +105,18 @@ func (c *Config) Uses(info credential.Info) []string {
 			out = append(out, "mcpServers "+m.Name)
 		}
 	}
+	refers := func(name string, id int64) bool {
+		byName := name != "" && name == info.Name && info.Tenant != "" && c.Table.Knows(info.Tenant)
+		return byName || (id != 0 && id == info.ID)
+	}
 	for _, t := range c.Tools.HTTP {
-		byName := t.Credential != "" && t.Credential == info.Name && (info.Tenant == "" || c.Table.Knows(info.Tenant))
-		if byName || (t.CredentialID != 0 && t.CredentialID == info.ID) {
+		if refers(t.Credential, t.CredentialID) {
 			out = append(out, "tool "+t.Name)
+		}
+	}
+	for _, o := range c.Tools.OpenAPI {
+		if refers(o.Credential, o.CredentialID) {
+			out = append(out, "tools of "+o.Name)
 		}
 	}
 	return out

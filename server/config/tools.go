@@ -3,14 +3,19 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/sangate/sangate/server/egress"
 	"github.com/sangate/sangate/server/httptool"
+	"github.com/sangate/sangate/server/openapi"
 	"github.com/sangate/sangate/server/tool"
 )
 
@@ -19,6 +24,34 @@ import (
 type Toolbox struct {
 	Builtin []string              `yaml:"builtin"` // those of the built-ins that there are; all where absent
 	HTTP    []httptool.Definition `yaml:"http"`
+	OpenAPI []OpenAPI             `yaml:"openapi"`
+}
+
+// An OpenAPI document is many declared tools at once.
+type OpenAPI struct {
+	Name       string   `yaml:"name"`
+	Document   Path     `yaml:"document"`   // file or URL; read at the start and at each reload
+	Prefix     string   `yaml:"prefix"`     // before the name of each tool
+	Operations []string `yaml:"operations"` // operationIds, or patterns of them
+	Tags       []string `yaml:"tags"`
+	BaseURL    string   `yaml:"baseUrl"` // in the place of the document's servers
+
+	Credential   string            `yaml:"credential"`
+	CredentialID int64             `yaml:"credentialId"`
+	Errors       map[string]string `yaml:"errors"`
+	Timeout      time.Duration     `yaml:"timeout"`
+	MaxBytes     int64             `yaml:"maxResponseBytes"`
+
+	Text string `yaml:"-"` // of the document, where it is a file
+}
+
+// Remote reports whether the document is fetched.
+func (o *OpenAPI) Remote() bool { return strings.Contains(string(o.Document), "://") }
+
+// Options say what is made of the document.
+func (o *OpenAPI) Options() openapi.Options {
+	return openapi.Options{Prefix: o.Prefix, Operations: o.Operations, Tags: o.Tags, BaseURL: o.BaseURL, Credential: o.Credential, CredentialID: o.CredentialID,
+		Errors: o.Errors, Timeout: o.Timeout, MaxBytes: o.MaxBytes}
 }
 
 func (d *decoder) checkTools(c *Config) {
@@ -43,6 +76,59 @@ func (d *decoder) checkTools(c *Config) {
 		names[def.Name] = true
 		if (def.Credential != "" || def.CredentialID != 0) && c.Credentials == nil {
 			d.failAt(at+".credential", "credential: say where credentials are: credentials: {kek: file:…}")
+		}
+	}
+	d.checkOpenAPI(c, names)
+}
+
+func (d *decoder) checkOpenAPI(c *Config, names map[string]bool) {
+	documents := make(map[string]bool)
+	for i := range c.Tools.OpenAPI {
+		o := &c.Tools.OpenAPI[i]
+		at := fmt.Sprintf("tools.openapi[%d]", i)
+		bad := func(key, format string, args ...any) { d.failAt(at+"."+key, key+": "+format, args...) }
+		if !serverName.MatchString(o.Name) || documents[o.Name] {
+			bad("name", "%q: a name of its own, of letters, digits, '.', '_' and '-'", o.Name)
+		}
+		documents[o.Name] = true
+		for j, glob := range o.Operations {
+			if _, err := path.Match(glob, ""); err != nil {
+				d.failAt(fmt.Sprintf("%s.operations[%d]", at, j), "operations %q: write an operationId, or a pattern such as list*", glob)
+			}
+		}
+		switch {
+		case len(o.Operations) == 0 && len(o.Tags) == 0:
+			bad("operations", "choose some by operations (ids or patterns) or tags; [\"*\"] is all")
+			continue
+		case o.BaseURL != "" && (egress.CheckURL(o.BaseURL) != nil || strings.ContainsAny(o.BaseURL, "{}?")):
+			bad("baseUrl", "%q: write an https URL", o.BaseURL)
+			continue
+		case (o.Credential != "" || o.CredentialID != 0) && c.Credentials == nil:
+			bad("credential", "say where credentials are: credentials: {kek: file:…}")
+		case o.Credential != "" && o.CredentialID != 0:
+			bad("credential", "stands beside credentialId: leave one of them out")
+		}
+		if o.Remote() {
+			if err := egress.CheckURL(string(o.Document)); err != nil {
+				bad("document", "%s", err)
+			}
+			continue
+		}
+		text, err := os.ReadFile(string(o.Document))
+		if err != nil {
+			bad("document", "%s", plainError(err))
+			continue
+		}
+		o.Text = string(text)
+		defs, _, err := openapi.Import(text, o.Options())
+		if err != nil {
+			bad("document", "%s: %s", string(o.Document), plainError(err))
+		}
+		for _, def := range defs {
+			if names[def.Name] {
+				bad("prefix", "there are two tools %q: set a prefix", def.Name)
+			}
+			names[def.Name] = true
 		}
 	}
 }

@@ -1,0 +1,100 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/sangate/sangate/pki/stepca/atomicfile"
+	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/egress"
+	"github.com/sangate/sangate/server/httptool"
+	"github.com/sangate/sangate/server/openapi"
+)
+
+// declare makes the tools that the configuration declares.
+func (p *Plan) declare() error {
+	defs := slices.Clone(p.conf.Tools.HTTP)
+	for i := range p.conf.Tools.OpenAPI {
+		imported, err := p.imported(&p.conf.Tools.OpenAPI[i])
+		if err != nil {
+			return fmt.Errorf("tools.openapi %s: %w", p.conf.Tools.OpenAPI[i].Name, err)
+		}
+		defs = append(defs, imported...)
+	}
+	opts := httptool.Options{Client: p.guard.Client(egress.Target{}), Resolver: p.resolver, Authorizer: p.authorizer}
+	for _, def := range defs {
+		program, errs := httptool.Compile(def)
+		if len(errs) > 0 {
+			return fmt.Errorf("tool %s: %w", def.Name, errs[0]) // was checked
+		}
+		t, err := program.Tool(opts)
+		if err != nil {
+			return err
+		}
+		p.declared = append(p.declared, t)
+	}
+	return nil
+}
+
+// imported makes definitions of a document. One that was fetched is kept in the
+// state folder: it stands in where it cannot be fetched, or is no longer good.
+func (p *Plan) imported(o *config.OpenAPI) ([]httptool.Definition, error) {
+	if !o.Remote() {
+		defs, skipped, err := openapi.Import([]byte(o.Text), o.Options())
+		p.tell(o, skipped)
+		return defs, err
+	}
+	copied := filepath.Join(string(p.conf.State), "openapi-"+o.Name)
+	text, err := p.fetch(string(o.Document))
+	if err == nil {
+		var defs []httptool.Definition
+		var skipped []openapi.Skipped
+		if defs, skipped, err = openapi.Import(text, o.Options()); err == nil {
+			p.tell(o, skipped)
+			return defs, atomicfile.Write(copied, text, 0o600)
+		}
+	}
+	kept, readErr := os.ReadFile(copied)
+	if readErr != nil {
+		return nil, err
+	}
+	defs, _, keptErr := openapi.Import(kept, o.Options())
+	if keptErr != nil {
+		return nil, errors.Join(err, keptErr)
+	}
+	p.backend.opts.Logger.Error("OpenAPI document not fetched, the one that was read last is used", "name", o.Name, "document", string(o.Document), "err", err)
+	return defs, nil
+}
+
+func (p *Plan) tell(o *config.OpenAPI, skipped []openapi.Skipped) {
+	for _, s := range skipped {
+		p.backend.opts.Logger.Warn("operation of an OpenAPI document left out", "name", o.Name, "operation", s.Operation, "why", s.Why)
+	}
+}
+
+func (p *Plan) fetch(address string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	client := p.guard.Client(egress.Target{})
+	defer client.CloseIdleConnections()
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answered %d", address, res.StatusCode)
+	}
+	return io.ReadAll(io.LimitReader(res.Body, openapi.MaxDocument+1))
+}
