@@ -3,7 +3,6 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -20,23 +19,34 @@ const opsName = "ops@example.org"
 // administered starts a gate with admins and returns their client's request.
 func administered(t *testing.T, opts servertest.Options) (g *servertest.Gate, api func(method, path, body string) (int, string)) {
 	t.Helper()
+	g, do := administeredBy(t, opts)
+	return g, func(method, path, body string) (int, string) {
+		t.Helper()
+		status, text, _ := do(method, path, body)
+		return status, text
+	}
+}
+
+// administeredBy is administered, with headers in and out.
+func administeredBy(t *testing.T, opts servertest.Options) (g *servertest.Gate, api func(method, path, body string, headers ...string) (int, string, http.Header)) {
+	t.Helper()
 	key, id, err := apikey.Mint()
 	if err != nil {
 		t.Fatal(err)
 	}
+	edit := opts.Config
 	opts.Config = func(yaml string) string {
+		if edit != nil {
+			yaml = edit(yaml)
+		}
 		return yaml + fmt.Sprintf("admins: {sans: [\"email:%s\"], keys: [{id: %s, sha256: \"%x\"}]}\n", opsName, id, apikey.Digest(key))
 	}
 	g = servertest.Start(t, opts)
 	ops := g.Client(g.CA.Issue(t, pkitest.Leaf{Emails: []string{opsName}}))
-	return g, func(method, path, body string) (int, string) {
+	return g, func(method, path, body string, headers ...string) (int, string, http.Header) {
 		t.Helper()
-		res := ask(t, ops, method, g.URL+path, body, "Authorization: Bearer "+key)
-		data, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode, string(data)
+		res := ask(t, ops, method, g.URL+path, body, append(headers, "Authorization: Bearer "+key)...)
+		return res.StatusCode, bodyOf(res), res.Header
 	}
 }
 
@@ -112,22 +122,21 @@ func TestRevocationsAPIRefuses(t *testing.T) {
 		status             int
 		code, says         string
 	}{
-		"no entry":        {"POST", "/api/revocations", `{}`, 400, "bad_request", "nothing in it"},
-		"no denylist's":   {"POST", "/api/revocations", `{"entry":"cn:agent"}`, 400, "bad_request", "sha256, spki, serial or san"},
-		"two":             {"POST", "/api/revocations", `{"entry":"serial:01\nserial:02"}`, 400, "bad_request", "one entry"},
-		"comment in it":   {"POST", "/api/revocations", `{"entry":"serial:01 # who"}`, 400, "bad_request", "one entry"},
-		"bad rule":        {"POST", "/api/revocations", `{"entry":"san:uri:spiffe://x/**/y"}`, 400, "bad_request", "nothing can follow"},
-		"unknown member":  {"POST", "/api/revocations", `{"entry":"serial:01","serial":"02"}`, 400, "bad_request", "names"},
-		"member twice":    {"POST", "/api/revocations", `{"entry":"serial:01","entry":"serial:02"}`, 400, "bad_request", "once"},
-		"control byte":    {"POST", "/api/revocations", `{"entry":"serial:01","comment":"a\u001bb"}`, 400, "bad_request", "one line"},
-		"long comment":    {"POST", "/api/revocations", `{"entry":"serial:01","comment":"` + strings.Repeat("x", 1025) + `"}`, 400, "bad_request", "1024"},
-		"oneself":         {"POST", "/api/revocations", `{"entry":"san:email:ops@example.org"}`, 409, "conflict", "your own"},
-		"everybody":       {"POST", "/api/revocations", `{"entry":"san:email:*@example.org"}`, 409, "conflict", "your own"},
-		"no number":       {"DELETE", "/api/revocations/x", "", 404, "not_found", ""},
-		"not there":       {"DELETE", "/api/revocations/7", "", 404, "not_found", ""},
-		"method":          {"PUT", "/api/revocations", "", 405, "method_not_allowed", ""},
-		"no such path":    {"GET", "/api/else", "", 404, "not_found", ""},
-		"credentials yet": {"GET", "/api/credentials", "", 404, "not_found", ""},
+		"no entry":       {"POST", "/api/revocations", `{}`, 400, "bad_request", "nothing in it"},
+		"no denylist's":  {"POST", "/api/revocations", `{"entry":"cn:agent"}`, 400, "bad_request", "sha256, spki, serial or san"},
+		"two":            {"POST", "/api/revocations", `{"entry":"serial:01\nserial:02"}`, 400, "bad_request", "one entry"},
+		"comment in it":  {"POST", "/api/revocations", `{"entry":"serial:01 # who"}`, 400, "bad_request", "one entry"},
+		"bad rule":       {"POST", "/api/revocations", `{"entry":"san:uri:spiffe://x/**/y"}`, 400, "bad_request", "nothing can follow"},
+		"unknown member": {"POST", "/api/revocations", `{"entry":"serial:01","serial":"02"}`, 400, "bad_request", "names"},
+		"member twice":   {"POST", "/api/revocations", `{"entry":"serial:01","entry":"serial:02"}`, 400, "bad_request", "once"},
+		"control byte":   {"POST", "/api/revocations", `{"entry":"serial:01","comment":"a\u001bb"}`, 400, "bad_request", "one line"},
+		"long comment":   {"POST", "/api/revocations", `{"entry":"serial:01","comment":"` + strings.Repeat("x", 1025) + `"}`, 400, "bad_request", "1024"},
+		"oneself":        {"POST", "/api/revocations", `{"entry":"san:email:ops@example.org"}`, 409, "conflict", "your own"},
+		"everybody":      {"POST", "/api/revocations", `{"entry":"san:email:*@example.org"}`, 409, "conflict", "your own"},
+		"no number":      {"DELETE", "/api/revocations/x", "", 404, "not_found", ""},
+		"not there":      {"DELETE", "/api/revocations/7", "", 404, "not_found", ""},
+		"method":         {"PUT", "/api/revocations", "", 405, "method_not_allowed", ""},
+		"no such path":   {"GET", "/api/else", "", 404, "not_found", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, body := api(tt.method, tt.path, tt.body)

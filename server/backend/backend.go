@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -69,15 +70,33 @@ type Plan struct {
 	guard      *egress.Guard
 	made       any
 	declared   []*tool.Tool
+	tokens     *http.Client   // for token endpoints
+	clients    []*http.Client // all there are
+}
+
+// client makes one that is done with when the plan is.
+func (p *Plan) client(t egress.Target) *http.Client {
+	c := p.guard.Client(t)
+	p.clients = append(p.clients, c)
+	return c
+}
+
+func (p *Plan) close() {
+	for _, c := range p.clients {
+		c.CloseIdleConnections()
+	}
 }
 
 // Prepare makes what c asks for. Nothing is asked of anybody yet.
 func (b *Backend) Prepare(c *config.Config) (*Plan, error) {
 	p := &Plan{backend: b, conf: c, guard: c.Egress.Guard(), made: [...]any{c.Egress, c.Credentials}}
-	p.authorizer = credential.NewAuthorizer(p.guard.Client(egress.Target{Timeout: exchangeTimeout}), b.opts.Now)
 	if old := b.cur.Load(); old.authorizer != nil && sameWay(old.conf, c) {
-		p.authorizer = old.authorizer // with its access tokens
+		p.authorizer, p.tokens = old.authorizer, old.tokens // with the access tokens there are
+	} else {
+		p.tokens = p.guard.Client(egress.Target{Timeout: exchangeTimeout})
+		p.authorizer = credential.NewAuthorizer(p.tokens, b.opts.Now)
 	}
+	p.clients = append(p.clients, p.tokens)
 	p.resolver = &counted{b.chain(c.Credentials, p), b.opts.OnResolve}
 	return p, p.declare()
 }
@@ -100,7 +119,7 @@ func (b *Backend) chain(c *config.Credentials, p *Plan) credential.Chain {
 		if r.CA != "" {
 			target.Roots, _ = egress.Roots([]byte(r.CA)) // was checked
 		}
-		remote := &credential.Remote{URL: r.URL, Client: p.guard.Client(target), Hold: r.Hold, Now: b.opts.Now}
+		remote := &credential.Remote{URL: r.URL, Client: p.client(target), Hold: r.Hold, Now: b.opts.Now}
 		if r.TokenFile != "" {
 			remote.Token = func() (string, error) {
 				data, err := os.ReadFile(string(r.TokenFile))
@@ -118,7 +137,7 @@ func (p *Plan) Declared() []*tool.Tool { return p.declared }
 // Commit puts the plan in force. Upstreams that it names as they were go on.
 func (p *Plan) Commit() {
 	b := p.backend
-	b.cur.Store(p)
+	b.cur.Swap(p).close()
 	b.pool.Use(p.conf.MCPServers, p.made, upstream.Options{Logger: b.opts.Logger, Guard: p.guard, Resolver: p.resolver, Authorizer: p.authorizer,
 		Certificate: b.opts.Certificate, Changed: b.opts.Changed, OnCycle: b.opts.OnCycle, OnExchange: b.opts.OnExchange, Version: b.opts.Version})
 }
@@ -133,7 +152,10 @@ func (b *Backend) Check(ctx context.Context) {
 }
 
 // Run keeps the upstreams current until ctx ends.
-func (b *Backend) Run(ctx context.Context) { b.pool.Run(ctx) }
+func (b *Backend) Run(ctx context.Context) {
+	defer func() { b.cur.Load().close() }()
+	b.pool.Run(ctx)
+}
 
 // Declared returns the tools that the configuration in force declares.
 func (b *Backend) Declared() []*tool.Tool { return b.cur.Load().declared }

@@ -28,7 +28,7 @@ func (p *Plan) declare() error {
 		}
 		defs = append(defs, imported...)
 	}
-	opts := httptool.Options{Client: p.guard.Client(egress.Target{}), Resolver: p.resolver, Authorizer: p.authorizer}
+	opts := httptool.Options{Client: p.client(egress.Target{}), Resolver: p.resolver, Authorizer: p.authorizer}
 	for _, def := range defs {
 		program, errs := httptool.Compile(def)
 		if len(errs) > 0 {

@@ -20,8 +20,10 @@ import (
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/httptool"
 	"github.com/sangate/sangate/server/issuers"
 	"github.com/sangate/sangate/server/material"
+	"github.com/sangate/sangate/server/openapi"
 	"github.com/sangate/sangate/server/store"
 	"github.com/sangate/sangate/server/tool"
 )
@@ -126,9 +128,16 @@ func look(ctx context.Context, c *config.Config, clientCA []string, now func() t
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	catalog, err := tool.NewCatalog(builtins)
+	tools, err := declared(c, builtins)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	catalog, err := tool.NewCatalog(tools)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if n := len(c.MCPServers); n > 0 {
+		notes = append(notes, fmt.Sprintf("what the %d mcpServers have to offer is not known here: a tool of theirs is as unknown", n))
 	}
 	book := issuers.New(issuers.Options{Logger: nothing, Now: now, Changed: func() {}, OnRefresh: func(string, time.Time, error) {}})
 	tokens, err := book.Prepare(c)
@@ -140,4 +149,34 @@ func look(ctx context.Context, c *config.Config, clientCA []string, now func() t
 	var wg sync.WaitGroup
 	wg.Go(func() { book.Run(ctx) })
 	return snap, notes, func() { cancel(); wg.Wait() }, nil
+}
+
+// declared are the tools that stand in the configuration, the built-ins among them.
+// None of them is called here.
+func declared(c *config.Config, builtins []*tool.Tool) ([]*tool.Tool, error) {
+	tools := slices.DeleteFunc(builtins, func(t *tool.Tool) bool {
+		return c.Tools.Builtin != nil && !slices.Contains(c.Tools.Builtin, t.Name)
+	})
+	defs := slices.Clone(c.Tools.HTTP)
+	for i := range c.Tools.OpenAPI {
+		if o := &c.Tools.OpenAPI[i]; !o.Remote() {
+			imported, _, err := openapi.Import([]byte(o.Text), o.Options())
+			if err != nil {
+				return nil, err
+			}
+			defs = append(defs, imported...)
+		}
+	}
+	for _, def := range defs {
+		program, errs := httptool.Compile(def)
+		if len(errs) > 0 {
+			return nil, errs[0] // was checked
+		}
+		t, err := program.Tool(httptool.Options{})
+		if err != nil {
+			return nil, err
+		}
+		tools = append(tools, t)
+	}
+	return tools, nil
 }
