@@ -9,9 +9,9 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -53,6 +53,10 @@ type Server struct {
 	log  *slog.Logger
 	wake chan struct{}
 
+	shown    []byte // certificate that the link was made by; of Run
+	stopped  chan struct{}
+	retiring sync.WaitGroup // links of a certificate that was renewed
+
 	mu      sync.Mutex
 	link    link // nil: none
 	offer   *offer
@@ -72,7 +76,7 @@ type link interface {
 
 // New makes an upstream.
 func New(conf *config.MCPServer, opts Options) *Server {
-	return &Server{conf: conf, opts: opts, log: opts.Logger.With("upstream", conf.Name), wake: make(chan struct{}, 1)}
+	return &Server{conf: conf, opts: opts, log: opts.Logger.With("upstream", conf.Name), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 }
 
 // Name is the configured one.
@@ -86,9 +90,13 @@ func (s *Server) Wake() {
 	}
 }
 
-// Run looks what there is, again and again, until ctx ends.
+// Run looks what there is, again and again, until ctx ends. Once.
 func (s *Server) Run(ctx context.Context) {
-	defer s.drop(nil)
+	defer func() {
+		close(s.stopped)
+		s.drop(nil)
+		s.retiring.Wait()
+	}()
 	backoff := minBackoff
 	for {
 		begun := time.Now()
@@ -142,26 +150,52 @@ func (s *Server) look(ctx context.Context) (*listing, error) {
 	s.mu.Lock()
 	l := s.link
 	s.mu.Unlock()
-	if l != nil {
+	shown := s.certificate()
+	if l != nil && bytes.Equal(shown, s.shown) {
 		list, err := l.look(ctx)
 		if err == nil || ctx.Err() != nil {
 			return list, err
 		}
 		s.drop(l)
+		l = nil
 	}
-	l, err := s.connect(ctx)
+	next, err := s.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	list, err := l.look(ctx)
+	list, err := next.look(ctx)
 	if err != nil {
-		l.close()
+		next.close()
 		return nil, err
 	}
 	s.mu.Lock()
-	s.link = l
+	s.link = next
 	s.mu.Unlock()
+	s.shown = shown
+	if l != nil { // by a certificate that was renewed: what is in progress may end
+		s.log.Info("certificate renewed; connected anew")
+		s.retiring.Go(func() {
+			select {
+			case <-time.After(s.conf.Timeout()):
+			case <-s.stopped:
+			}
+			l.close()
+		})
+	}
 	return list, nil
+}
+
+// certificate is the one that is shown to the upstream; nil where none is.
+func (s *Server) certificate() []byte {
+	get := Certificate(s.conf.ClientCertificate, s.opts.Certificate)
+	if get == nil {
+		return nil
+	}
+	cert, err := get()
+	if err != nil {
+		return s.shown // a handshake will say what is wrong with it
+	}
+	return cert.Certificate[0]
 }
 
 // owner is the tenant whose credential it is, "" where anybody's.
@@ -247,46 +281,4 @@ func (s *Server) Offer() *tool.Offer {
 		return nil
 	}
 	return &s.offer.Offer
-}
-
-// current returns the link, where the upstream is up.
-func (s *Server) current() (link, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.up || s.link == nil {
-		return nil, &tool.UpstreamError{Kind: tool.UpstreamUnavailable, Err: fmt.Errorf("upstream %s is unavailable: %w", s.conf.Name, s.lastErr)}
-	}
-	return s.link, nil
-}
-
-// exchange runs one with the upstream, within its timeout.
-func (s *Server) exchange(ctx context.Context, do func(context.Context, link) (*tool.Result, error)) (*tool.Result, error) {
-	l, err := s.current()
-	if err != nil {
-		return nil, err
-	}
-	within, cancel := context.WithTimeout(ctx, s.conf.Timeout())
-	defer cancel()
-	start := time.Now()
-	res, err := do(within, l)
-	s.opts.OnExchange(s.conf.Name, time.Since(start))
-	switch {
-	case err == nil:
-		return res, nil
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case within.Err() != nil:
-		return nil, &tool.UpstreamError{Kind: tool.UpstreamTimeout, Err: fmt.Errorf("upstream %s: nothing within %s", s.conf.Name, s.conf.Timeout())}
-	}
-	if _, ok := errors.AsType[*tool.Failure](err); ok {
-		return nil, err
-	}
-	failed, ok := errors.AsType[*tool.UpstreamError](err)
-	if !ok {
-		failed = &tool.UpstreamError{Kind: tool.UpstreamFailed, Err: err}
-	}
-	if !failed.Said {
-		s.Wake() // the link may be broken, or the credential another
-	}
-	return nil, &tool.UpstreamError{Kind: failed.Kind, Said: failed.Said, Err: fmt.Errorf("upstream %s: %w", s.conf.Name, failed.Err)}
 }

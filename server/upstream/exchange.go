@@ -1,0 +1,52 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sangate/sangate/server/tool"
+)
+
+// current returns the link, where the upstream is up.
+func (s *Server) current() (link, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.up || s.link == nil {
+		return nil, &tool.UpstreamError{Kind: tool.UpstreamUnavailable, Err: fmt.Errorf("upstream %s is unavailable: %w", s.conf.Name, s.lastErr)}
+	}
+	return s.link, nil
+}
+
+// exchange runs one with the upstream, within its timeout.
+func (s *Server) exchange(ctx context.Context, do func(context.Context, link) (*tool.Result, error)) (*tool.Result, error) {
+	l, err := s.current()
+	if err != nil {
+		return nil, err
+	}
+	within, cancel := context.WithTimeout(ctx, s.conf.Timeout())
+	defer cancel()
+	start := time.Now()
+	res, err := do(within, l)
+	s.opts.OnExchange(s.conf.Name, time.Since(start))
+	switch {
+	case err == nil:
+		return res, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case within.Err() != nil:
+		return nil, &tool.UpstreamError{Kind: tool.UpstreamTimeout, Err: fmt.Errorf("upstream %s: nothing within %s", s.conf.Name, s.conf.Timeout())}
+	}
+	if _, ok := errors.AsType[*tool.Failure](err); ok {
+		return nil, err
+	}
+	failed, ok := errors.AsType[*tool.UpstreamError](err)
+	if !ok {
+		failed = &tool.UpstreamError{Kind: tool.UpstreamFailed, Err: err}
+	}
+	if !failed.Said {
+		s.Wake() // the link may be broken, or the credential another
+	}
+	return nil, &tool.UpstreamError{Kind: failed.Kind, Said: failed.Said, Err: fmt.Errorf("upstream %s: %w", s.conf.Name, failed.Err)}
+}

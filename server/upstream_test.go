@@ -1,0 +1,288 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sangate/sangate/pki/pkitest"
+	"github.com/sangate/sangate/server/servertest"
+)
+
+// An mcpUpstream is an MCP server that can be broken.
+type mcpUpstream struct {
+	*sdk.Server
+	URL     string
+	broken  atomic.Bool
+	began   chan string // a call of wait
+	ended   chan string // and its end
+	headers atomic.Value
+}
+
+var objectSchema = json.RawMessage(`{"type":"object"}`)
+
+func newMCPUpstream(t *testing.T, stateless bool) *mcpUpstream {
+	t.Helper()
+	u := &mcpUpstream{Server: sdk.NewServer(&sdk.Implementation{Name: "up", Version: "1"}, nil), began: make(chan string, 10), ended: make(chan string, 10)}
+	text := func(s string) *sdk.CallToolResult {
+		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: s}}}
+	}
+	u.AddTool(&sdk.Tool{Name: "exact", Description: "d", InputSchema: objectSchema}, func(_ context.Context, r *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		return &sdk.CallToolResult{StructuredContent: json.RawMessage(`{"z":9007199254740993,"a":1.10,"echo":` + string(r.Params.Arguments) + `}`), Content: []sdk.Content{&sdk.TextContent{Text: "t"}}}, nil
+	})
+	u.AddTool(&sdk.Tool{Name: "refuse", InputSchema: objectSchema}, func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		res := text("not today")
+		res.IsError = true
+		return res, nil
+	})
+	u.AddTool(&sdk.Tool{Name: "wait", InputSchema: objectSchema}, func(ctx context.Context, r *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		if token := r.Params.GetProgressToken(); token != nil {
+			_ = r.Session.NotifyProgress(ctx, &sdk.ProgressNotificationParams{ProgressToken: token, Progress: 1, Total: 2, Message: "half"})
+			return text("done"), nil
+		}
+		u.began <- "wait"
+		<-ctx.Done()
+		u.ended <- "wait"
+		return nil, ctx.Err()
+	})
+	u.AddPrompt(&sdk.Prompt{Name: "hello"}, func(context.Context, *sdk.GetPromptRequest) (*sdk.GetPromptResult, error) {
+		return &sdk.GetPromptResult{Messages: []*sdk.PromptMessage{{Role: "user", Content: &sdk.TextContent{Text: "hi"}}}}, nil
+	})
+	u.AddResource(&sdk.Resource{Name: "a/file", URI: "file:///a"}, func(context.Context, *sdk.ReadResourceRequest) (*sdk.ReadResourceResult, error) {
+		return &sdk.ReadResourceResult{Contents: []*sdk.ResourceContents{{URI: "file:///a", Text: "content"}}}, nil
+	})
+	h := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return u.Server }, &sdk.StreamableHTTPOptions{Stateless: stateless, PropagateRequestCancellation: true})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u.headers.Store(r.Header.Clone())
+		if u.broken.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		h.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() { srv.CloseClientConnections(); srv.Close() })
+	u.URL = srv.URL
+	return u
+}
+
+// behind runs a gate in front of upstreams, for acme; each is a line of mcpServers.
+func behind(t *testing.T, opts servertest.Options, policy string, upstreams ...string) *servertest.Gate {
+	t.Helper()
+	opts.Config = func(yaml string) string {
+		return strings.Replace(yaml, "    keys:", "    tools: "+policy+"\n    keys:", 1) + "egress: {allow: [127.0.0.0/8]}\nmcpServers:\n  - " + strings.Join(upstreams, "\n  - ") + "\n"
+	}
+	return servertest.Start(t, opts)
+}
+
+func listed(t *testing.T, g *servertest.Gate, tenant string) string {
+	t.Helper()
+	var list []struct {
+		Name        string
+		Unavailable bool
+	}
+	body := bodyOf(ask(t, g.Client(g.Cert(tenant)), http.MethodGet, g.URL+"/tools", "", jwtOf(g.Key(tenant))))
+	if err := json.Unmarshal([]byte(body), &list); err != nil {
+		return body
+	}
+	var names []string
+	for _, l := range list {
+		if l.Unavailable {
+			l.Name += "!"
+		}
+		names = append(names, l.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+func wantListed(t *testing.T, g *servertest.Gate, tenant, want string) {
+	t.Helper()
+	var got string
+	if !servertest.WaitFor(func() bool { got = listed(t, g, tenant); return got == want }, 15*time.Second) {
+		t.Fatalf("%s sees %q, want %q", tenant, got, want)
+	}
+}
+
+func callTool(t *testing.T, g *servertest.Gate, tenant, name, args string) (int, string) {
+	t.Helper()
+	res := ask(t, g.Client(g.Cert(tenant)), http.MethodPost, g.URL+"/tool/"+name+"/call", args, jwtOf(g.Key(tenant)))
+	return res.StatusCode, bodyOf(res)
+}
+
+func TestUpstream(t *testing.T) {
+	for name, stateless := range map[string]bool{"with sessions": false, "stateless": true} {
+		t.Run(name, func(t *testing.T) {
+			u := newMCPUpstream(t, stateless)
+			g := behind(t, servertest.Options{}, `{allow: ["u_*"], deny: [u_hello]}`, fmt.Sprintf("{name: up, prefix: u_, baseUrl: %q}", u.URL))
+			wantListed(t, g, "acme", "u_exact u_refuse u_wait")
+			wantListed(t, g, "globex", "certificate_inspect echo gate_certificates whoami")
+			// To the digit, and in its order.
+			if status, body := callTool(t, g, "acme", "u_exact", `{"n":12345678901234567890}`); status != 200 || body != `{"z":9007199254740993,"a":1.10,"echo":{"n":12345678901234567890}}` {
+				t.Errorf("a result: %d %s", status, body)
+			}
+			if status, body := callTool(t, g, "acme", "u_refuse", `{}`); status != 422 || !strings.Contains(body, "not today") {
+				t.Errorf("a tool that says no: %d %s", status, body)
+			}
+			if h := u.headers.Load().(http.Header); h.Get("Authorization") != "" || h.Get("X-Octopus-Tenant-Id") != "" {
+				t.Errorf("headers of the caller were passed on: %v", h)
+			}
+			session := mcpClient(t, g, "acme", "2025-11-25")
+			if _, err := session.GetPrompt(t.Context(), &sdk.GetPromptParams{Name: "u_hello"}); err == nil {
+				t.Error("a denied prompt was got")
+			}
+			res, err := session.ReadResource(t.Context(), &sdk.ReadResourceParams{URI: "file:///a"})
+			if err != nil || res.Contents[0].Text != "content" {
+				t.Errorf("a resource: %v, %v", res, err)
+			}
+			// A caller who goes away is felt behind the gate.
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() { <-u.began; cancel() }()
+			_, _ = session.CallTool(ctx, &sdk.CallToolParams{Name: "u_wait"})
+			select {
+			case <-u.ended:
+			case <-time.After(10 * time.Second):
+				t.Error("the upstream goes on for nobody")
+			}
+			// What it adds is seen at once.
+			u.AddTool(&sdk.Tool{Name: "later", InputSchema: objectSchema}, func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+				return &sdk.CallToolResult{}, nil
+			})
+			wantListed(t, g, "acme", "u_exact u_later u_refuse u_wait")
+		})
+	}
+}
+
+// One that fails keeps its tools, marked, and comes back by itself; the other
+// does not notice.
+func TestUpstreamOutage(t *testing.T) {
+	bad, good := newMCPUpstream(t, true), newMCPUpstream(t, true)
+	var log safeLog
+	g := behind(t, servertest.Options{Log: &log}, `{allow: ["*_exact", hang]}`,
+		fmt.Sprintf("{name: bad, prefix: b_, baseUrl: %q, refresh: 1s}", bad.URL),
+		fmt.Sprintf("{name: good, prefix: g_, baseUrl: %q}", good.URL),
+		fmt.Sprintf("{name: hung, baseUrl: %q, timeoutMs: 600000}", hung(t)))
+	wantListed(t, g, "acme", "b_exact g_exact")
+	bad.broken.Store(true)
+	wantListed(t, g, "acme", "b_exact! g_exact")
+	res := ask(t, g.Client(g.Cert("acme")), http.MethodPost, g.URL+"/tool/b_exact/call", `{}`, jwtOf(g.Key("acme")))
+	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || !strings.Contains(bodyOf(res), `"unavailable"`) {
+		t.Errorf("a call of it: %d %s", res.StatusCode, bodyOf(res))
+	}
+	if status, _ := callTool(t, g, "acme", "g_exact", `{}`); status != 200 {
+		t.Errorf("the other: %d", status)
+	}
+	up := func(name string) float64 { return g.Metric("sangate_upstream_up", "server", name) }
+	if up("bad") != 0 || up("good") != 1 {
+		t.Errorf("up: bad %v, good %v", up("bad"), up("good"))
+	}
+	session := mcpClient(t, g, "acme", "2026-07-28")
+	for tl, err := range session.Tools(t.Context(), nil) {
+		if err != nil || (tl.Meta["io.github.sangate/unavailable"] == true) != (tl.Name == "b_exact") {
+			t.Errorf("%s: %v, %v", tl.Name, tl.Meta, err)
+		}
+	}
+	bad.broken.Store(false)
+	wantListed(t, g, "acme", "b_exact g_exact")
+	if up("bad") != 1 || !strings.Contains(log.String(), "upstream is back") {
+		t.Errorf("back: up %v", up("bad"))
+	}
+	// A reload waits for nobody, and lets go of what is no longer named.
+	g.Configure(func(yaml string) string { return yaml[:strings.Index(yaml, "  - {name: good")] })
+	wantListed(t, g, "acme", "b_exact")
+	if _, still := g.By("sangate_upstream_up", "server")["good"]; still {
+		t.Error("the one that is gone still has a series")
+	}
+}
+
+// hung takes connections and never answers.
+func hung(t *testing.T) string {
+	t.Helper()
+	release := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-release:
+		}
+	}))
+	t.Cleanup(func() { close(release); srv.CloseClientConnections(); srv.Close() })
+	return srv.URL
+}
+
+// What an upstream says of its tools is looked at before anybody sees it; of two
+// with one name the first is kept, and both are named.
+func TestUpstreamVetted(t *testing.T) {
+	odd := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `[{"name":"good","parameters":{"type":"object"}},{"name":"good","inputSchema":{"type":"object"}},{"name":"null","inputSchema":null},{"name":"none"},
+			{"name":"array","inputSchema":{"type":"array"}},{"name":"ref","inputSchema":{"type":"object","$ref":"https://elsewhere.example/"}},{"name":"a b","inputSchema":{"type":"object"}},
+			{"name":"../x","inputSchema":{"type":"object"}},{"name":"out","inputSchema":{"type":"object"},"outputSchema":7},{"name":"large","description":%q,"inputSchema":{"type":"object"}},
+			{"name":7,"inputSchema":{"type":"object"}},{"name":"whoami","inputSchema":{"type":"object"}}]`, strings.Repeat("x", 40<<10))
+	}))
+	t.Cleanup(odd.Close)
+	var log safeLog
+	g := behind(t, servertest.Options{Log: &log}, `{allow: ["*"]}`, fmt.Sprintf("{name: odd, baseUrl: %q}", odd.URL), fmt.Sprintf("{name: twin, baseUrl: %q}", odd.URL))
+	wantListed(t, g, "acme", "certificate_inspect echo gate_certificates good whoami")
+	for _, want := range []string{`"tool":"null"`, `"tool":"array"`, `"tool":"ref"`, `"tool":"a b"`, `"tool":"../x"`, `"tool":"out"`, `"name":"large"`, `two of this name`,
+		`"name":"whoami","upstream":"odd","with":""`, `"name":"good","upstream":"twin","with":"odd"`} {
+		if !servertest.WaitFor(func() bool { return strings.Contains(log.String(), want) }, 5*time.Second) {
+			t.Errorf("the log lacks %s", want)
+		}
+	}
+}
+
+// A gate behind a gate: mutual TLS goes on inside, by the front one's own
+// certificate, and by one of files that is renewed.
+func TestUpstreamGate(t *testing.T) {
+	inner := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
+		return yaml + "  - {id: front, secondFactor: none, sans: [\"dns:front.example\"]}\n  - {id: agent, secondFactor: none, sans: [\"dns:agent.example\"]}\n"
+	}})
+	listed(t, inner, "acme") // it has started all it will: what the front one leaves behind can be told
+	issue := func(name string) *pkitest.Cert {
+		return inner.CA.Issue(t, pkitest.Leaf{DNS: []string{name, "localhost"}})
+	}
+	files := map[string]string{"inner.crt": string(inner.CA.PEM())}
+	dir := t.TempDir()
+	issue("agent.example").Write(t, dir, "agent")
+	issue("front.example").Write(t, dir, "front")
+	url := strings.Replace(inner.URL, "127.0.0.1", "localhost", 1)
+	front := servertest.Start(t, servertest.Options{Files: files, Config: func(yaml string) string {
+		yaml = strings.NewReplacer("cert: server.crt, key: server.key, clientCA: [ca.crt]", fmt.Sprintf("cert: %[1]s/front.crt, key: %[1]s/front.key, clientCA: [ca.crt]", dir)).Replace(yaml)
+		return strings.Replace(yaml, "    keys:", "    tools: {allow: [\"*_whoami\"]}\n    keys:", 1) + fmt.Sprintf(`
+egress: {allow: [127.0.0.0/8]}
+mcpServers:
+  - {name: own, prefix: o_, baseUrl: %q, caFile: inner.crt, clientCertificate: {gate: true}}
+  - {name: files, prefix: f_, protocol: mcp, baseUrl: %q, caFile: inner.crt, clientCertificate: {cert: %s/agent.crt, key: %[3]s/agent.key}, refresh: 1s}
+  - {name: none, prefix: n_, baseUrl: %[1]q, caFile: inner.crt}
+`, url, url+"/mcp", dir)
+	}})
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: front.TLS(front.Cert("acme")), DisableKeepAlives: true}, Timeout: 20 * time.Second}
+	client.Transport.(*http.Transport).TLSClientConfig.RootCAs = inner.CA.Pool()
+	serial := func(tool string) string {
+		res := ask(t, client, http.MethodPost, front.URL+"/tool/"+tool+"/call", `{}`, jwtOf(front.Key("acme")))
+		var who struct{ Tenant, Serial string }
+		if body := bodyOf(res); res.StatusCode != 200 || json.Unmarshal([]byte(body), &who) != nil {
+			return ""
+		}
+		return who.Tenant + " " + who.Serial
+	}
+	if !servertest.WaitFor(func() bool {
+		return strings.HasPrefix(serial("o_whoami"), "front ") && strings.HasPrefix(serial("f_whoami"), "agent ")
+	}, 15*time.Second) {
+		t.Fatalf("own: %q, files: %q", serial("o_whoami"), serial("f_whoami"))
+	}
+	if got := serial("n_whoami"); got != "" {
+		t.Errorf("without a certificate: %q", got)
+	}
+	before := serial("f_whoami")
+	issue("agent.example").Write(t, dir, "agent")
+	if !servertest.WaitFor(func() bool { return serial("f_whoami") != before && serial("f_whoami") != "" }, 15*time.Second) {
+		t.Error("a renewed certificate is not shown")
+	}
+}
