@@ -132,3 +132,30 @@ func TestAgentDefinition(t *testing.T) {
 		t.Errorf("uses: %v", uses)
 	}
 }
+
+// The configurations that docs/tools.md shows have no key that is not known.
+func TestToolsPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/tools.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(page), "```yaml\n")[1:]
+	if len(blocks) < 5 {
+		t.Fatalf("%d blocks; has the page moved?", len(blocks))
+	}
+	for _, block := range blocks {
+		text, _, _ := strings.Cut(block, "```")
+		d := newDecoder("docs/tools.md", "/")
+		c := defaults()
+		d.document([]byte(text), c)
+		if c.Tenants == nil {
+			c.Tenants = []Tenant{{ID: "acme", SANs: []string{"dns:acme.example"}}}
+		}
+		d.checkTenants(c)
+		d.checkMCPServers(c)
+		d.checkTools(c)
+		if len(d.problems) > 0 {
+			t.Errorf("%v in\n%s", d.problems, text)
+		}
+	}
+}
