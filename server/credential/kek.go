@@ -2,12 +2,8 @@ package credential
 
 import (
 	"context"
-	"crypto"
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -123,64 +119,3 @@ func (k local) DecryptWithContext(_ context.Context, ciphertext, ad []byte) ([]b
 }
 
 func (local) Close() error { return nil }
-
-// remote is an RSA key that only decrypts, where it is. What it wraps is sealed
-// by a key made for that once, which is encrypted to its public half (OAEP with
-// SHA-256, RFC 8017, section 7.1).
-type remote struct {
-	key    *kms.Decrypter
-	public *rsa.PublicKey
-}
-
-func openKMS(ctx context.Context, ref string) (KEK, error) {
-	key, err := kms.OpenDecrypter(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	public, ok := key.Public().(*rsa.PublicKey)
-	if !ok || public.N.BitLen() < 2048 {
-		return nil, errors.Join(errors.New("a key encryption key in a KMS is an RSA key of at least 2048 bits"), key.Close())
-	}
-	return &remote{key, public}, nil
-}
-
-func (k *remote) EncryptWithContext(_ context.Context, plaintext, ad []byte) ([]byte, error) {
-	once := make([]byte, kekSize)
-	_, _ = rand.Read(once) // never fails
-	sealer, err := subtle.NewAESGCM(once)
-	if err != nil {
-		return nil, err
-	}
-	wrapped, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, k.public, once, nil)
-	if err != nil {
-		return nil, err
-	}
-	sealed, err := sealer.Encrypt(plaintext, ad)
-	if err != nil {
-		return nil, err
-	}
-	out := binary.BigEndian.AppendUint16(nil, uint16(len(wrapped)))
-	return append(append(out, wrapped...), sealed...), nil
-}
-
-func (k *remote) DecryptWithContext(_ context.Context, ciphertext, ad []byte) ([]byte, error) {
-	bad := errors.New("it was not wrapped by this key")
-	if len(ciphertext) < 2 {
-		return nil, bad
-	}
-	n := int(binary.BigEndian.Uint16(ciphertext))
-	if len(ciphertext) < 2+n {
-		return nil, bad
-	}
-	once, err := k.key.Decrypt(rand.Reader, ciphertext[2:2+n], &rsa.OAEPOptions{Hash: crypto.SHA256})
-	if err != nil {
-		return nil, fmt.Errorf("the KMS does not decrypt it: %w", err)
-	}
-	sealer, err := subtle.NewAESGCM(once)
-	if err != nil {
-		return nil, bad
-	}
-	return sealer.Decrypt(ciphertext[2+n:], ad)
-}
-
-func (k *remote) Close() error { return k.key.Close() }

@@ -202,7 +202,7 @@ func TestKMSKEK(t *testing.T) {
 	if got, err := kek.DecryptWithContext(t.Context(), wrapped, []byte("for")); err != nil || string(got) != "keys" {
 		t.Errorf("unwrapped %q, %v", got, err)
 	}
-	for name, bad := range map[string][]byte{"empty": nil, "cut": wrapped[:100], "turned": append([]byte{0, 1}, wrapped[2:]...)} {
+	for name, bad := range map[string][]byte{"empty": nil, "cut": wrapped[:100], "turned": append([]byte{1, 0, 1}, wrapped[3:]...), "of another kind": append([]byte{9}, wrapped[1:]...)} {
 		if _, err := kek.DecryptWithContext(t.Context(), bad, []byte("for")); err == nil {
 			t.Errorf("%s: opens", name)
 		}

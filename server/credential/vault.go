@@ -108,8 +108,8 @@ func (v *Vault) load(ctx context.Context) (*keys, error) {
 		return nil, err
 	}
 	handle, err := keyset.ReadWithContext(ctx, keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), k, []byte(keysetData))
-	if closeErr := k.Close(); err != nil || closeErr != nil {
-		return nil, errors.Join(fmt.Errorf("credentials.kek (%s) does not open the credential store, which was wrapped by %s: name that one, or put the right key there", shownKEK(v.kek), row.KEK), closeErr)
+	if closeErr := k.Close(); err != nil {
+		return nil, errors.Join(fmt.Errorf("credentials.kek (%s) does not open the credential store, which was wrapped by %s: name that one, or put the right key there (%w)", shownKEK(v.kek), row.KEK, err), closeErr)
 	}
 	primitive, err := aead.New(handle)
 	if err != nil {
