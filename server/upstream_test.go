@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,7 +22,8 @@ import (
 type mcpUpstream struct {
 	*sdk.Server
 	URL     string
-	broken  atomic.Bool
+	broken  atomic.Bool // answers 500
+	stalled atomic.Bool // answers nothing
 	began   chan string // a call of wait
 	ended   chan string // and its end
 	headers atomic.Value
@@ -64,6 +66,11 @@ func newMCPUpstream(t *testing.T, stateless bool) *mcpUpstream {
 		u.headers.Store(r.Header.Clone())
 		if u.broken.Load() {
 			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		if u.stalled.Load() {
+			_, _ = io.Copy(io.Discard, r.Body) // else net/http does not see that nobody waits any more
+			<-r.Context().Done()
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -198,6 +205,24 @@ func TestUpstreamOutage(t *testing.T) {
 	wantListed(t, g, "acme", "b_exact")
 	if _, still := g.By("sangate_upstream_up", "server")["good"]; still {
 		t.Error("the one that is gone still has a series")
+	}
+}
+
+// One that stops answering is noticed by the calls that wait for it, and is there
+// again when it answers.
+func TestUpstreamStalls(t *testing.T) {
+	u := newMCPUpstream(t, true)
+	g := behind(t, servertest.Options{}, `{allow: [exact]}`, fmt.Sprintf("{name: up, baseUrl: %q, timeoutMs: 500}", u.URL))
+	wantListed(t, g, "acme", "exact")
+	u.stalled.Store(true)
+	if status, body := callTool(t, g, "acme", "exact", `{}`); status != 504 || !strings.Contains(body, `"timeout"`) {
+		t.Errorf("a call: %d %s", status, body)
+	}
+	wantListed(t, g, "acme", "exact!")
+	u.stalled.Store(false)
+	wantListed(t, g, "acme", "exact")
+	if status, _ := callTool(t, g, "acme", "exact", `{}`); status != 200 {
+		t.Errorf("a call afterwards: %d", status)
 	}
 }
 

@@ -73,8 +73,35 @@ type Resolver interface {
 	Resolve(ctx context.Context, ref Ref) (*Secret, error)
 }
 
-// GetPassword returns the value of the credential of that id, as an Octopus
-// agent asks for it.
+// Passwords is how an Octopus agent asks for a secret: its value, by id. Every
+// resolver here is one.
+type Passwords interface {
+	GetPassword(ctx context.Context, id int64) (string, error)
+}
+
+var _ = []Passwords{(*Vault)(nil), Files{}, (*Remote)(nil), Chain(nil)}
+
+// GetPassword is [Passwords] for the vault.
+func (v *Vault) GetPassword(ctx context.Context, id int64) (string, error) {
+	return GetPassword(ctx, v, id)
+}
+
+// GetPassword is [Passwords] for a folder.
+func (f Files) GetPassword(ctx context.Context, id int64) (string, error) {
+	return GetPassword(ctx, f, id)
+}
+
+// GetPassword is [Passwords] for a remote service.
+func (r *Remote) GetPassword(ctx context.Context, id int64) (string, error) {
+	return GetPassword(ctx, r, id)
+}
+
+// GetPassword is [Passwords] for several.
+func (c Chain) GetPassword(ctx context.Context, id int64) (string, error) {
+	return GetPassword(ctx, c, id)
+}
+
+// GetPassword returns the value of the credential of that id.
 func GetPassword(ctx context.Context, r Resolver, id int64) (string, error) {
 	s, err := r.Resolve(ctx, Ref{ID: id})
 	if err != nil {

@@ -36,6 +36,7 @@ func (s *Server) exchange(ctx context.Context, do func(context.Context, link) (*
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case within.Err() != nil:
+		s.Wake() // slow, or gone without a word
 		return nil, &tool.UpstreamError{Kind: tool.UpstreamTimeout, Err: fmt.Errorf("upstream %s: nothing within %s", s.conf.Name, s.conf.Timeout())}
 	}
 	if _, ok := errors.AsType[*tool.Failure](err); ok {

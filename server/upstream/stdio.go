@@ -45,7 +45,10 @@ func (s *Server) spawn(ctx context.Context) (link, error) {
 	}
 	l.raw = pipe
 	// Told at once when it ends by itself: the next look starts it again.
-	p.watch(s.Wake)
+	p.watch(func() {
+		s.drop(l) // others may hold its output open: nothing else would tell
+		s.Wake()
+	})
 	return l, nil
 }
 

@@ -153,10 +153,13 @@ func (s *Server) look(ctx context.Context) (*listing, error) {
 	shown := s.certificate()
 	if l != nil && bytes.Equal(shown, s.shown) {
 		list, err := l.look(ctx)
-		if err == nil || ctx.Err() != nil {
-			return list, err
+		if err == nil {
+			return list, nil
 		}
-		s.drop(l)
+		s.drop(l) // a link that does not answer is no better than one that has broken
+		if ctx.Err() != nil {
+			return nil, err
+		}
 		l = nil
 	}
 	next, err := s.connect(ctx)
