@@ -14,7 +14,11 @@ func (s *Server) current() (link, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.up || s.link == nil {
-		return nil, &tool.UpstreamError{Kind: tool.UpstreamUnavailable, Err: fmt.Errorf("upstream %s is unavailable: %w", s.conf.Name, s.lastErr)}
+		err := s.lastErr
+		if err == nil {
+			err = errors.New("it has just broken off, and is looked for")
+		}
+		return nil, &tool.UpstreamError{Kind: tool.UpstreamUnavailable, Err: fmt.Errorf("upstream %s is unavailable: %w", s.conf.Name, err)}
 	}
 	return s.link, nil
 }
