@@ -251,10 +251,10 @@ func TestUpstreamVetted(t *testing.T) {
 	}))
 	t.Cleanup(odd.Close)
 	var log safeLog
-	g := behind(t, servertest.Options{Log: &log}, `{allow: ["*"]}`, fmt.Sprintf("{name: odd, baseUrl: %q}", odd.URL), fmt.Sprintf("{name: twin, baseUrl: %q}", odd.URL))
+	g := behind(t, servertest.Options{Log: &log}, `{allow: ["*"]}`, fmt.Sprintf("{name: odd, baseUrl: %q}", odd.URL), fmt.Sprintf("{name: twin, baseUrl: %q}", odd.URL), `{name: meta, baseUrl: "https://169.254.169.254"}`)
 	wantListed(t, g, "acme", "certificate_inspect echo gate_certificates good whoami")
 	for _, want := range []string{`"tool":"null"`, `"tool":"array"`, `"tool":"ref"`, `"tool":"a b"`, `"tool":"../x"`, `"tool":"out"`, `"name":"large"`, `two of this name`,
-		`"name":"whoami","upstream":"odd","with":""`, `"name":"good","upstream":"twin","with":"odd"`} {
+		`"name":"whoami","upstream":"odd","with":""`, `"name":"good","upstream":"twin","with":"odd"`, `169.254.169.254 is no public address`} {
 		if !servertest.WaitFor(func() bool { return strings.Contains(log.String(), want) }, 5*time.Second) {
 			t.Errorf("the log lacks %s", want)
 		}
