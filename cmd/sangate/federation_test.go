@@ -163,7 +163,8 @@ egress: {allow: [127.0.0.0/8], caFile: ca.crt}
 	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("second-secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if status, body := call("search_tickets", `{}`); status != http.StatusBadGateway || strings.Contains(body, "secret") {
+	// 503 where the look that follows a timeout was quicker to find out than the call.
+	if status, body := call("search_tickets", `{}`); (status != http.StatusBadGateway && status != http.StatusServiceUnavailable) || strings.Contains(body, "secret") {
 		t.Errorf("with a credential that is no longer good: %d %s", status, body)
 	}
 	within(t, "the tools are marked unavailable", 10*time.Second, func() bool { return slices.Contains(tools(), "search_tickets (unavailable)") })
