@@ -15,13 +15,7 @@ import (
 // those that are declared, and of what upstreams have. Of two upstreams' tools with
 // one name the later is left out. Callers hold mu, or are New.
 func (s *Server) catalog(c *config.Config, own, declared []*tool.Tool) (*tool.Catalog, error) {
-	var tools []*tool.Tool
-	for _, t := range s.builtins {
-		if c.Tools.Builtin == nil || slices.Contains(c.Tools.Builtin, t.Name) {
-			tools = append(tools, t)
-		}
-	}
-	static, err := tool.NewCatalog(slices.Concat(tools, own, declared))
+	static, err := tool.NewCatalog(slices.Concat(c.Tools.Chosen(s.builtins), own, declared))
 	if err != nil {
 		return nil, err
 	}

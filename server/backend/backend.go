@@ -10,10 +10,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -90,7 +90,7 @@ func (p *Plan) close() {
 // Prepare makes what c asks for. Nothing is asked of anybody yet.
 func (b *Backend) Prepare(c *config.Config) (*Plan, error) {
 	p := &Plan{backend: b, conf: c, guard: c.Egress.Guard(), made: [...]any{c.Egress, c.Credentials}}
-	if old := b.cur.Load(); old.authorizer != nil && sameWay(old.conf, c) {
+	if old := b.cur.Load(); old.authorizer != nil && reflect.DeepEqual(old.conf.Egress, c.Egress) {
 		p.authorizer, p.tokens = old.authorizer, old.tokens // with the access tokens there are
 	} else {
 		p.tokens = p.guard.Client(egress.Target{Timeout: exchangeTimeout})
@@ -176,8 +176,6 @@ func (b *Backend) Refresh(credentialID int64) {
 
 // Uses tells who refers to a credential.
 func (b *Backend) Uses(info credential.Info) []string { return b.cur.Load().conf.Uses(info) }
-
-func sameWay(a, b *config.Config) bool { return fmt.Sprint(a.Egress) == fmt.Sprint(b.Egress) }
 
 // counted is a resolver whose look-ups are counted.
 type counted struct {

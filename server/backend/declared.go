@@ -28,19 +28,9 @@ func (p *Plan) declare() error {
 		}
 		defs = append(defs, imported...)
 	}
-	opts := httptool.Options{Client: p.client(egress.Target{}), Resolver: p.resolver, Authorizer: p.authorizer}
-	for _, def := range defs {
-		program, errs := httptool.Compile(def)
-		if len(errs) > 0 {
-			return fmt.Errorf("tool %s: %w", def.Name, errs[0]) // was checked
-		}
-		t, err := program.Tool(opts)
-		if err != nil {
-			return err
-		}
-		p.declared = append(p.declared, t)
-	}
-	return nil
+	var err error
+	p.declared, err = httptool.Tools(defs, httptool.Options{Client: p.client(egress.Target{}), Resolver: p.resolver, Authorizer: p.authorizer})
+	return err
 }
 
 // imported makes definitions of a document. One that was fetched is kept in the

@@ -27,6 +27,11 @@ type Toolbox struct {
 	OpenAPI []OpenAPI             `yaml:"openapi"`
 }
 
+// Chosen returns those of the built-ins that there are.
+func (t *Toolbox) Chosen(builtins []*tool.Tool) []*tool.Tool {
+	return slices.DeleteFunc(slices.Clone(builtins), func(b *tool.Tool) bool { return t.Builtin != nil && !slices.Contains(t.Builtin, b.Name) })
+}
+
 // An OpenAPI document is many declared tools at once.
 type OpenAPI struct {
 	Name       string   `yaml:"name"`

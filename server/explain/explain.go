@@ -154,9 +154,6 @@ func look(ctx context.Context, c *config.Config, clientCA []string, now func() t
 // declared are the tools that stand in the configuration, the built-ins among them.
 // None of them is called here.
 func declared(c *config.Config, builtins []*tool.Tool) ([]*tool.Tool, error) {
-	tools := slices.DeleteFunc(builtins, func(t *tool.Tool) bool {
-		return c.Tools.Builtin != nil && !slices.Contains(c.Tools.Builtin, t.Name)
-	})
 	defs := slices.Clone(c.Tools.HTTP)
 	for i := range c.Tools.OpenAPI {
 		if o := &c.Tools.OpenAPI[i]; !o.Remote() {
@@ -167,16 +164,6 @@ func declared(c *config.Config, builtins []*tool.Tool) ([]*tool.Tool, error) {
 			defs = append(defs, imported...)
 		}
 	}
-	for _, def := range defs {
-		program, errs := httptool.Compile(def)
-		if len(errs) > 0 {
-			return nil, errs[0] // was checked
-		}
-		t, err := program.Tool(httptool.Options{})
-		if err != nil {
-			return nil, err
-		}
-		tools = append(tools, t)
-	}
-	return tools, nil
+	tools, err := httptool.Tools(defs, httptool.Options{})
+	return append(c.Tools.Chosen(builtins), tools...), err
 }

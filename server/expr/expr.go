@@ -59,7 +59,6 @@ type Program struct {
 	text string
 	run  cel.Program
 	uses map[string]bool
-	out  *types.Type
 }
 
 // ErrType reports an expression of another type than is wanted.
@@ -84,7 +83,7 @@ func (l *Language) Compile(text string, want ...*Type) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Program{text: text, run: program, uses: make(map[string]bool), out: out}
+	p := &Program{text: text, run: program, uses: make(map[string]bool)}
 	root := ast.NavigateAST(checked.NativeRep())
 	for _, e := range ast.MatchDescendants(root, ast.KindMatcher(ast.IdentKind)) {
 		p.uses[e.AsIdent()] = true

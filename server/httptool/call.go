@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -115,17 +116,14 @@ func (p *Program) exchange(ctx context.Context, opts Options, req *http.Request,
 		if err == nil {
 			wait, again = retryAfter(res, pause)
 		}
-		if !again || try == maxTries || !safe(req.Method) || ctx.Err() != nil {
+		if end, ok := ctx.Deadline(); ok && time.Until(end) < wait {
+			again = false // there is no time to wait for it
+		}
+		if !again || try == maxTries || !slices.Contains(idempotent, req.Method) || ctx.Err() != nil {
 			if err != nil {
 				return nil, &tool.UpstreamError{Kind: tool.UpstreamFailed, Err: withoutQuery(err)}
 			}
 			return res, nil
-		}
-		if end, ok := ctx.Deadline(); ok && time.Until(end) < wait {
-			wait = 0 // no time to wait for it
-			if err == nil {
-				return res, nil
-			}
 		}
 		select {
 		case <-time.After(wait):
@@ -134,15 +132,6 @@ func (p *Program) exchange(ctx context.Context, opts Options, req *http.Request,
 		}
 		pause *= 2
 	}
-}
-
-func safe(method string) bool {
-	for _, m := range idempotent {
-		if m == method {
-			return true
-		}
-	}
-	return false
 }
 
 // retryAfter reports whether a status says that trying again may help, and when.

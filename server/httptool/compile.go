@@ -199,6 +199,23 @@ func (c *compiler) expressions() {
 	}
 }
 
+// Tools makes tools of definitions that were checked.
+func Tools(defs []Definition, opts Options) ([]*tool.Tool, error) {
+	out := make([]*tool.Tool, 0, len(defs))
+	for _, def := range defs {
+		program, errs := Compile(def)
+		if len(errs) > 0 {
+			return nil, fmt.Errorf("tool %s: %w", def.Name, errs[0])
+		}
+		t, err := program.Tool(opts)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
 // Tool makes the tool.
 func (p *Program) Tool(opts Options) (*tool.Tool, error) {
 	t := &tool.Tool{Name: p.def.Name, Title: p.def.Title, Description: p.def.Description, InputSchema: p.def.Input, OutputSchema: p.def.Output,

@@ -91,14 +91,8 @@ func (s *Store) UpdateCredential(ctx context.Context, id, expected, generation i
 		if err := sameGeneration(ctx, tx, generation); err != nil {
 			return err
 		}
-		c, err = scanCredential(tx.QueryRowContext(ctx, selectCredential+` WHERE id = ?`, id))
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			return ErrNotFound
-		case err != nil:
+		if c, err = credentialAt(ctx, tx, id, expected); err != nil {
 			return err
-		case expected != 0 && expected != c.Version:
-			return fmt.Errorf("%w: it is at version %d", ErrVersion, c.Version)
 		}
 		c.Version++
 		now := time.Now().UnixMicro()
@@ -116,18 +110,24 @@ func (s *Store) UpdateCredential(ctx context.Context, id, expected, generation i
 // It returns [ErrNotFound] and [ErrVersion].
 func (s *Store) DeleteCredential(ctx context.Context, id, expected int64) (c Credential, err error) {
 	err = s.writing(ctx, fmt.Sprintf("credential %d", id), func(tx *sql.Tx) error {
-		c, err = scanCredential(tx.QueryRowContext(ctx, selectCredential+` WHERE id = ?`, id))
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			return ErrNotFound
-		case err != nil:
+		if c, err = credentialAt(ctx, tx, id, expected); err != nil {
 			return err
-		case expected != 0 && expected != c.Version:
-			return fmt.Errorf("%w: it is at version %d", ErrVersion, c.Version)
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM credentials WHERE id = ?`, id)
 		return err
 	})
+	return c, err
+}
+
+// credentialAt returns one that is at the expected version; 0 is any.
+func credentialAt(ctx context.Context, tx *sql.Tx, id, expected int64) (Credential, error) {
+	c, err := scanCredential(tx.QueryRowContext(ctx, selectCredential+` WHERE id = ?`, id))
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		err = ErrNotFound
+	case err == nil && expected != 0 && expected != c.Version:
+		err = fmt.Errorf("%w: it is at version %d", ErrVersion, c.Version)
+	}
 	return c, err
 }
 

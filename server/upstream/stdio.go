@@ -45,7 +45,8 @@ func (s *Server) spawn(ctx context.Context) (link, error) {
 	}
 	l.raw = pipe
 	// Told at once when it ends by itself: the next look starts it again.
-	p.watch(func() {
+	s.background.Go(func() {
+		<-p.done
 		s.drop(l) // others may hold its output open: nothing else would tell
 		s.Wake()
 	})
@@ -86,14 +87,6 @@ func start(cmd *exec.Cmd, log *slog.Logger) (*process, error) {
 		log.Info("command of upstream has ended", "err", err)
 	}()
 	return p, nil
-}
-
-// watch calls ended when the process does, unless it was stopped.
-func (p *process) watch(ended func()) {
-	go func() {
-		<-p.done
-		ended()
-	}()
 }
 
 // stop ends the process, with all it has started, and waits for it.

@@ -53,9 +53,9 @@ type Server struct {
 	log  *slog.Logger
 	wake chan struct{}
 
-	shown    []byte // certificate that the link was made by; of Run
-	stopped  chan struct{}
-	retiring sync.WaitGroup // links of a certificate that was renewed
+	shown      []byte // certificate that the link was made by; of Run
+	stopped    chan struct{}
+	background sync.WaitGroup // what waits for the end of a command, or of a link by a renewed certificate
 
 	mu      sync.Mutex
 	link    link // nil: none
@@ -79,9 +79,6 @@ func New(conf *config.MCPServer, opts Options) *Server {
 	return &Server{conf: conf, opts: opts, log: opts.Logger.With("upstream", conf.Name), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 }
 
-// Name is the configured one.
-func (s *Server) Name() string { return s.conf.Name }
-
 // Wake has it look again soon.
 func (s *Server) Wake() {
 	select {
@@ -95,7 +92,7 @@ func (s *Server) Run(ctx context.Context) {
 	defer func() {
 		close(s.stopped)
 		s.drop(nil)
-		s.retiring.Wait()
+		s.background.Wait()
 	}()
 	backoff := minBackoff
 	for {
@@ -177,7 +174,7 @@ func (s *Server) look(ctx context.Context) (*listing, error) {
 	s.shown = shown
 	if l != nil { // by a certificate that was renewed: what is in progress may end
 		s.log.Info("certificate renewed; connected anew")
-		s.retiring.Go(func() {
+		s.background.Go(func() {
 			select {
 			case <-time.After(s.conf.Timeout()):
 			case <-s.stopped:
