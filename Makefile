@@ -8,7 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 TAGS    := noawskms,noazurekms,nocloudkms,nobadger,nomysql
 TOOL    := go tool -modfile=tools/go.mod
 
-.PHONY: dev test lint build certs-dev
+.PHONY: dev test lint build certs-dev bench profile
 
 # A working gate on https://127.0.0.1:8443, everything in certs-dev/.
 dev: build
@@ -33,3 +33,15 @@ build:
 # The development PKI, without serving.
 certs-dev: build
 	bin/sangate dev --once
+
+# What the gate costs beside net/http, the SDK and nginx: a table in
+# docs/performance.md. Takes about ten minutes, on a machine that does nothing else.
+bench: build
+	@command -v nginx >/dev/null || { echo "nginx is missing: apt-get install nginx-light"; exit 1; }
+	CGO_ENABLED=0 go build -modfile=tools/go.mod -o bin/vegeta github.com/tsenart/vegeta/v12
+	go run ./bench -page docs/performance.md
+
+# The profile that `make build` optimises by, taken under the load of the benchmark.
+profile:
+	CGO_ENABLED=0 go build -modfile=tools/go.mod -o bin/vegeta github.com/tsenart/vegeta/v12
+	go run ./bench -rounds 1 -length 4s -cpuprofile cmd/sangate/default.pgo
