@@ -1,80 +1,32 @@
 package jwt
 
 import (
-	"bytes"
 	"crypto/sha256"
-	"errors"
-	"io"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/sangate/sangate/server/object"
 )
 
 // members are those of a JSON object, as they stand in it.
-type members []member
-
-type member struct {
-	name  []byte // unquoted
-	value jsontext.Value
-}
+type members []object.Member
 
 // parseObject reads one JSON object, each name once. What it returns lies in
 // data. It makes room for so many.
 func parseObject(data []byte, room int) (members, error) {
-	if jsontext.Value(bytes.TrimLeft(data, " \t\r\n")).Kind() != '{' {
-		return nil, errors.New("no object")
-	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(data))
-	if _, err := dec.ReadToken(); err != nil {
-		return nil, err
-	}
-	out := make(members, 0, room)
-	read := func() (jsontext.Value, error) {
-		v, err := dec.ReadValue()
-		if err != nil {
-			return nil, err
-		}
-		end := int(dec.InputOffset())
-		return data[end-len(v) : end], nil // v itself is good until the next read
-	}
-	for dec.PeekKind() == '"' {
-		name, err := read()
-		if err != nil {
-			return nil, err
-		}
-		unquoted := []byte(name[1 : len(name)-1])
-		if slices.Contains(unquoted, '\\') {
-			if unquoted, err = jsontext.AppendUnquote(nil, name); err != nil {
-				return nil, err
-			}
-		}
-		value, err := read()
-		if err != nil {
-			return nil, err
-		}
-		if out = append(out, member{unquoted, value}); len(out) > maxMembers {
-			return nil, errors.New("too many names")
-		}
-	}
-	if _, err := dec.ReadToken(); err != nil { // the end of the object
-		return nil, err
-	}
-	if _, err := dec.ReadToken(); err != io.EOF {
-		return nil, errors.New("more after the object")
-	}
-	return out, nil
+	return object.Parse(make(members, 0, room), data, maxMembers)
 }
 
 // get returns the value of a name, or nil.
 func (m members) get(name string) jsontext.Value {
 	for i := range m {
-		if string(m[i].name) == name {
-			return m[i].value
+		if string(m[i].Name) == name {
+			return m[i].Value
 		}
 	}
 	return nil
@@ -137,7 +89,7 @@ func (m members) confirmation() (c Confirmation, ok bool) {
 		return c, false
 	}
 	for i := range cnf {
-		if string(cnf[i].name) != "x5t#S256" {
+		if string(cnf[i].Name) != "x5t#S256" {
 			c.Other = true
 			continue
 		}

@@ -99,6 +99,16 @@ type View struct {
 
 	mu      sync.Mutex
 	without map[string]*View // by what they lack
+
+	once sync.Once
+	kept any // by a dialect
+}
+
+// Keep returns what a dialect keeps with the view, which lasts as long. It is made
+// the first time.
+func (v *View) Keep(make func(*View) any) any {
+	v.once.Do(func() { v.kept = make(v) })
+	return v.kept
 }
 
 // maxWithout bounds how many views of one are kept.

@@ -11,13 +11,18 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
+
+	"github.com/sangate/sangate/server/shape"
 )
 
 // maxProblems bounds what is told of one set of arguments.
 const maxProblems = 20
 
 // A schema is a compiled JSON Schema of type object.
-type schema struct{ compiled *jsonschema.Schema }
+type schema struct {
+	compiled *jsonschema.Schema
+	shape    *shape.Shape // what is known at once to fit; nil where the schema is not so plain
+}
 
 // refuseLoader keeps a schema from fetching others: every $ref must be its own.
 type refuseLoader struct{}
@@ -27,13 +32,13 @@ func (refuseLoader) Load(url string) (any, error) {
 }
 
 func compileSchema(raw json.RawMessage) (*schema, error) {
-	var shape struct {
+	var head struct {
 		Type any `json:"type"`
 	}
-	if err := jsonv2.Unmarshal(raw, &shape); err != nil {
+	if err := jsonv2.Unmarshal(raw, &head); err != nil {
 		return nil, fmt.Errorf("not a JSON object: %w", err)
 	}
-	if shape.Type != "object" {
+	if head.Type != "object" {
 		return nil, errors.New(`its "type" must be "object"`)
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
@@ -49,12 +54,15 @@ func compileSchema(raw json.RawMessage) (*schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &schema{compiled}, nil
+	return &schema{compiled, shape.Of(doc)}, nil
 }
 
 // check validates one JSON value; duplicate names and invalid UTF-8 are refused
 // on the way. It returns [*InvalidArguments].
 func (s *schema) check(raw json.RawMessage) error {
+	if s.shape.Accepts(raw) {
+		return nil
+	}
 	var value any
 	if err := jsonv2.Unmarshal(raw, &value); err != nil {
 		return &InvalidArguments{[]Problem{{Message: "not valid JSON"}}}

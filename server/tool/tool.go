@@ -17,6 +17,10 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/sangate/sangate/server/shape"
 )
 
 // ValidName is what a tool may be called (contract, section 2).
@@ -192,6 +196,8 @@ func (t *Tool) checkResult(res *Result) error {
 	switch {
 	case res == nil || (res.Structured == nil && res.Content == nil):
 		return fmt.Errorf("tool %s returned nothing", t.Name)
+	case !wellFormed(res):
+		return fmt.Errorf("tool %s returned what is not JSON, or content that is no list", t.Name)
 	case t.output == nil || res.IsError:
 		return nil
 	case res.Structured == nil:
@@ -202,6 +208,15 @@ func (t *Tool) checkResult(res *Result) error {
 	}
 	return nil
 }
+
+// wellFormed reports whether a result can go into an answer as it stands.
+func wellFormed(res *Result) bool {
+	structured, content := jsontext.Value(res.Structured), jsontext.Value(res.Content)
+	return (structured == nil || anyJSON.Accepts(structured) || structured.IsValid()) &&
+		(content == nil || (content.Kind() == '[' && (anyJSON.Accepts(content) || content.IsValid())))
+}
+
+var anyJSON = shape.Of(true)
 
 // Text returns a result of one text block.
 func Text(text string) *Result {
