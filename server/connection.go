@@ -49,40 +49,26 @@ func connectionOf(r *http.Request) *connection {
 	return r.Context().Value(connectionKey{}).(*connection)
 }
 
-type carriedKey struct{}
-
 // peerOf returns who sent the request: the client that a proxy carried it for, or
 // the one at the other end.
-func peerOf(r *http.Request) *pki.Peer {
-	if carried, ok := r.Context().Value(carriedKey{}).(*pki.Peer); ok {
-		return carried
-	}
-	return connectionOf(r).peer
-}
-
-// viaOf returns the proxy that carried the request, or nil.
-func viaOf(r *http.Request) *pki.Peer {
-	if _, ok := r.Context().Value(carriedKey{}).(*pki.Peer); ok {
-		return connectionOf(r).peer
-	}
-	return nil
-}
+func peerOf(r *http.Request) *pki.Peer { return requestOf(r.Context()).asked.Peer }
 
 // carried finds whose certificate a proxy was shown, and puts it into the
 // request; what others say about certificates is not looked at. It reports false
 // where the proxy says nothing that can be believed, which is answered then.
-func (s *Server) carried(w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
-	direct, snap := connectionOf(r).peer, s.gate.Snapshot()
+func (s *Server) carried(w http.ResponseWriter, q *request) bool {
+	direct, snap := q.conn.peer, s.gate.Snapshot()
 	format, ok := snap.Proxies.Find(direct)
 	if !ok {
-		return r, true
+		return true
 	}
-	peer, err := s.proxied.Peer(r.Header, format, snap.PKI, s.opts.Now)
+	peer, err := s.proxied.Peer(q.http.Header, format, snap.PKI, s.opts.Now)
 	if err != nil {
 		d := s.gate.Carried(direct, err)
-		s.record(r, &d, 0)
-		answer.Fail(w, r, answer.Refusal(&d, false))
-		return r, false
+		s.record(q, &d, 0)
+		answer.Fail(w, q.http, answer.Refusal(&d, false))
+		return false
 	}
-	return r.WithContext(context.WithValue(r.Context(), carriedKey{}, peer)), true
+	q.asked.Peer, q.via = peer, direct
+	return true
 }

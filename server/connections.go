@@ -48,8 +48,8 @@ func (cs *connections) remove(c *connection) {
 
 // retiring has the answer to a request on an old connection be its last:
 // HTTP/1.1 is told to close, HTTP/2 to go away when its streams have ended.
-func retiring(w http.ResponseWriter, r *http.Request, now time.Time) {
-	if connectionOf(r).retire.Before(now) {
+func retiring(w http.ResponseWriter, c *connection, now time.Time) {
+	if c.retire.Before(now) {
 		w.Header().Set("Connection", "close")
 	}
 }

@@ -14,63 +14,85 @@ import (
 // not there.
 const keyWait = 5 * time.Second
 
+// admitted runs next if certificate, token and tenant agree. A request that is
+// refused is recorded here, one that is admitted when its tool is known, by
+// admit.
+func (s *Server) admitted(w http.ResponseWriter, q *request, next http.HandlerFunc) {
+	q.asked = auth.RequestOf(q.asked.Peer, q.via, q.http.Header)
+	s.decided(w, q, next)
+}
+
+// administered runs next if it is an admin who asks; admins stand in the place of
+// a tenant.
+func (s *Server) administered(w http.ResponseWriter, q *request, next http.Handler) {
+	q.asked = auth.RequestOf(q.asked.Peer, q.via, q.http.Header)
+	q.asked.Admin = true
+	s.decided(w, q, func(w http.ResponseWriter, r *http.Request) {
+		s.admit(r, "", nil)
+		next.ServeHTTP(w, r)
+	})
+}
+
 // decided runs next if the request may pass. While it lasts it is decided again
 // and again.
-func (s *Server) decided(w http.ResponseWriter, r *http.Request, request auth.Request, next http.HandlerFunc) {
-	d, took := s.decide(r.Context(), request)
+func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFunc) {
+	s.decide(q)
+	d := &q.decision
 	var grant limit.Grant
 	if d.OK() {
 		var wait time.Duration
 		var ok bool
 		if grant, wait, ok = s.limiter.Acquire(d.Principal.TenantID, d.Principal.Identity.Key(), d.Tenant.Limits); !ok {
-			d = d.Refused(auth.RateLimited, wait)
+			*d = d.Refused(auth.RateLimited, wait)
 		}
 	}
 	defer grant.Release()
 	if !d.OK() {
-		s.record(r, &d, took)
-		answer.Fail(w, r, answer.Refusal(&d, len(request.Authorization) > 0))
+		s.record(q, d, q.took)
+		answer.Fail(w, q.http, answer.Refusal(d, q.tokenSent()))
 		return
 	}
 	if d.Principal.KeyID != "" {
 		s.used.note(d.Principal.KeyID, time.Now())
 	}
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	entry := s.live.add(request, func(d auth.Decision) {
-		s.record(r, &d, 0)
-		e := answer.Refusal(&d, len(request.Authorization) > 0)
-		cancel(&e) // what the dialects answer with, if they have not begun
-	})
-	defer s.live.remove(entry)
+	defer q.release()
+	s.live.add(q)
+	defer s.live.remove(q)
 	s.metrics.Streams.Inc()
 	defer s.metrics.Streams.Dec()
-	ctx = withRequest(auth.WithDecision(ctx, &d), ctx, took, r)
-	next(w, r.WithContext(ctx))
+	next(w, q.http)
+}
+
+// cutOff ends a request that may go on no longer; the error is what the dialects
+// answer with, if they have not begun.
+func (s *Server) cutOff(q *request, d auth.Decision) {
+	s.record(q, &d, 0)
+	e := answer.Refusal(&d, q.tokenSent())
+	q.end(&e)
 }
 
 // decide asks the gate. An identity that has sent wrong tokens too often is not
 // heard for a while; a key that an issuer may have rolled in is waited for, once.
-// It returns the time that the decision itself took.
-func (s *Server) decide(ctx context.Context, request auth.Request) (auth.Decision, time.Duration) {
-	identity := request.Peer.Identity.Key()
+// The time is that of the decision itself.
+func (s *Server) decide(q *request) {
+	identity := q.asked.Peer.Identity.Key()
 	locked := s.limiter.Locked(identity)
-	request.Locked = locked > 0
+	q.asked.Locked = locked > 0
 	start := time.Now()
-	d := s.gate.Decide(request)
-	if d.Missing != nil {
-		ctx, cancel := context.WithTimeout(ctx, keyWait)
-		d.Missing.Await(ctx)
+	s.gate.DecideOn(&q.asked, &q.decision)
+	if q.decision.Missing != nil {
+		ctx, cancel := context.WithTimeout(q, keyWait)
+		q.decision.Missing.Await(ctx)
 		cancel()
 		start = time.Now()
-		d = s.gate.Decide(request)
+		q.decision = auth.Decision{}
+		s.gate.DecideOn(&q.asked, &q.decision)
 	}
-	took := time.Since(start)
-	switch {
+	q.took = time.Since(start)
+	switch d := &q.decision; {
 	case d.Reason == auth.LockedOut:
 		d.RetryAfter = locked
 	case d.Failure():
 		s.limiter.Failed(identity)
 	}
-	return d, took
 }

@@ -11,40 +11,35 @@ import (
 // sweepEvery is how long a request may go on after it would be refused, at most.
 const sweepEvery = 250 * time.Millisecond
 
-// live holds the requests in progress and decides each of them again: soon
-// after every change of the snapshot, and all the time because certificates
-// and keys end by the clock.
+// live holds the requests in progress, in a ring through root, and decides each
+// of them again: soon after every change of the snapshot, and all the time
+// because certificates and keys end by the clock.
 type live struct {
-	mu       sync.Mutex
-	requests map[*liveRequest]struct{}
-	none     *sync.Cond // of mu: no request is left
-	changed  chan struct{}
-}
-
-type liveRequest struct {
-	request auth.Request
-	cut     func(auth.Decision) // ends the request; called once
-	ended   bool                // the sweep's own
+	mu      sync.Mutex
+	root    request
+	none    *sync.Cond // of mu: no request is left
+	changed chan struct{}
 }
 
 func newLive() *live {
-	l := &live{requests: make(map[*liveRequest]struct{}), changed: make(chan struct{}, 1)}
+	l := &live{changed: make(chan struct{}, 1)}
+	l.root.before, l.root.after = &l.root, &l.root
 	l.none = sync.NewCond(&l.mu)
 	return l
 }
 
-func (l *live) add(r auth.Request, cut func(auth.Decision)) *liveRequest {
-	entry := &liveRequest{request: r, cut: cut}
+func (l *live) add(q *request) {
 	l.mu.Lock()
-	l.requests[entry] = struct{}{}
+	q.before, q.after = l.root.before, &l.root
+	q.before.after, l.root.before = q, q
 	l.mu.Unlock()
-	return entry
 }
 
-func (l *live) remove(entry *liveRequest) {
+func (l *live) remove(q *request) {
 	l.mu.Lock()
-	delete(l.requests, entry)
-	if len(l.requests) == 0 {
+	q.before.after, q.after.before = q.after, q.before
+	q.before, q.after = nil, nil
+	if l.root.after == &l.root {
 		l.none.Broadcast()
 	}
 	l.mu.Unlock()
@@ -54,7 +49,7 @@ func (l *live) remove(entry *liveRequest) {
 func (l *live) wait() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.requests) > 0 {
+	for l.root.after != &l.root {
 		l.none.Wait()
 	}
 }
@@ -67,11 +62,11 @@ func (l *live) wake() {
 	}
 }
 
-// sweep runs until ctx ends.
-func (l *live) sweep(ctx context.Context, gate *auth.Gate) {
+// sweep has those cut that would be refused now, each once, until ctx ends.
+func (l *live) sweep(ctx context.Context, gate *auth.Gate, cut func(*request, auth.Decision)) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	var batch []*liveRequest
+	var batch []*request
 	for {
 		select {
 		case <-ctx.Done():
@@ -80,21 +75,21 @@ func (l *live) sweep(ctx context.Context, gate *auth.Gate) {
 		case <-l.changed:
 		}
 		batch = l.appendTo(batch[:0])
-		for _, entry := range batch {
-			if d := gate.Decide(entry.request); !d.OK() && !entry.ended {
-				entry.ended = true
-				entry.cut(d)
+		for _, q := range batch {
+			if d := gate.Decide(q.asked); !d.OK() && !q.cut {
+				q.cut = true
+				cut(q, d)
 			}
 		}
 		clear(batch)
 	}
 }
 
-func (l *live) appendTo(batch []*liveRequest) []*liveRequest {
+func (l *live) appendTo(batch []*request) []*request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for entry := range l.requests {
-		batch = append(batch, entry)
+	for q := l.root.after; q != &l.root; q = q.after {
+		batch = append(batch, q)
 	}
 	return batch
 }

@@ -14,67 +14,52 @@ import (
 	"github.com/sangate/sangate/server/tool"
 )
 
-// A requestState is what an admitted request carries beside its decision.
-type requestState struct {
-	ctx     context.Context // ends when the request does or may go on no longer
-	took    time.Duration   // of the decision
-	request *http.Request
-}
-
-type requestKey struct{}
-
-func withRequest(ctx, lifetime context.Context, took time.Duration, r *http.Request) context.Context {
-	return context.WithValue(ctx, requestKey{}, &requestState{lifetime, took, r})
-}
-
 // admit applies the policy on a call of one tool, or none where name is "", and
-// records the final decision on the request. args is asked only where the policy
-// looks at arguments.
-func (s *Server) admit(r *http.Request, name string, args func() []byte) auth.Decision {
-	d := *auth.DecisionFrom(r.Context())
-	switch {
-	case name == "":
-	case d.Tenant.Tools != nil && d.Tenant.Tools.Condition != nil:
-		d = d.ForCall(name, args())
-	default:
-		d = d.ForTool(name)
+// records the final decision on the request. args are looked at only where the
+// policy does.
+func (s *Server) admit(r *http.Request, name string, args []byte) *auth.Decision {
+	q := requestOf(r.Context())
+	if name != "" {
+		q.decision.Call(name, args)
 	}
-	s.record(r, &d, r.Context().Value(requestKey{}).(*requestState).took)
-	return d
+	s.record(q, &q.decision, q.took)
+	return &q.decision
 }
 
 // refuse records that an admitted request is refused by what only its dialect
 // can see.
-func (s *Server) refuse(r *http.Request, reason auth.Reason) auth.Decision {
-	d := auth.DecisionFrom(r.Context()).Refused(reason, 0)
+func (s *Server) refuse(r *http.Request, reason auth.Reason) *auth.Decision {
+	q := requestOf(r.Context())
+	d := q.decision.Refused(reason, 0)
 	if d.Failure() {
 		s.limiter.Failed(d.Principal.Identity.Key())
 	}
-	s.record(r, &d, r.Context().Value(requestKey{}).(*requestState).took)
-	return d
+	s.record(q, &d, q.took)
+	return &d
 }
 
 // record counts a decision and logs it: refusals for everybody, the rest at
 // level debug.
-func (s *Server) record(r *http.Request, d *auth.Decision, took time.Duration) {
+func (s *Server) record(q *request, d *auth.Decision, took time.Duration) {
 	s.metrics.Decision(d, took)
 	if !d.OK() {
-		s.auditRefusal(r, d, took)
+		s.auditRefusal(q.http, d, took)
 	}
-	detail := s.detail(r, d)
+	detail := s.detail(q, d)
 	level, message := slog.LevelInfo, "request refused"
 	if d.OK() {
 		level, message = slog.LevelDebug, "request admitted"
 	}
-	if !s.log.Enabled(r.Context(), level) {
+	if !s.log.Enabled(q, level) {
 		return
 	}
-	s.log.LogAttrs(r.Context(), level, message,
+	r := q.http
+	s.log.LogAttrs(q, level, message,
 		slog.String("stage", string(d.Stage)), slog.String("reason", string(d.Reason)), slog.String("detail", detail),
 		slog.String("tenant", d.Principal.TenantID), slog.String("rule", d.Rule),
 		slog.String("identity", d.Principal.Identity.Name()), slog.String("serial", d.Principal.Identity.Serial),
 		slog.String("via", viaName(d)), slog.String("key", d.Principal.KeyID), slog.Any("token", d.Principal.Token), slog.String("method", r.Method), slog.String("path", r.URL.Path),
-		slog.String("remote", r.RemoteAddr), slog.String("requestId", answer.RequestID(r.Context())))
+		slog.String("remote", r.RemoteAddr), slog.String("requestId", q.id))
 }
 
 // viaName is the proxy that carried the request, or "".
@@ -87,8 +72,8 @@ func viaName(d *auth.Decision) string {
 
 // detail is what the log tells beside the reason. A certificate that was revoked
 // is counted by who says so.
-func (s *Server) detail(r *http.Request, d *auth.Decision) string {
-	switch peer := peerOf(r); {
+func (s *Server) detail(q *request, d *auth.Decision) string {
+	switch peer := q.asked.Peer; {
 	case d.Stage != auth.Certificate || d.Detail != "":
 		return d.Detail
 	case d.Reason == pki.CertRevoked || d.Reason == pki.RevocationUnknown:
@@ -105,37 +90,45 @@ func (s *Server) detail(r *http.Request, d *auth.Decision) string {
 // longer, counted and, where it failed, logged. Its error is the tool's, or an
 // *answer.Error.
 func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error) {
-	state := ctx.Value(requestKey{}).(*requestState)
-	d := auth.DecisionFrom(ctx)
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
+	q, d := requestOf(ctx), auth.DecisionFrom(ctx)
 	start := time.Now()
+	if ctx == context.Context(q) {
+		q.call.parent, q.call.deadline = q, start.Add(s.limits.ToolTimeout)
+		defer q.call.release()
+		ctx = &q.call
+	} else {
+		var release func()
+		ctx, release = s.bound(ctx)
+		defer release()
+	}
 	res, err := t.Call(ctx, call)
 	took := time.Since(start)
 	outcome := outcomeOf(res, err)
 	s.metrics.ToolCall(t.Name, admin.TenantLabel(d), outcome, took)
-	s.auditCall(state.request, d, t.Name, outcome, took)
-	if refused, ok := errors.AsType[*answer.Error](context.Cause(state.ctx)); ok {
+	s.auditCall(q.http, d, t.Name, outcome, took)
+	if refused, ok := errors.AsType[*answer.Error](context.Cause(q)); ok {
 		return nil, refused // no longer admitted, whatever the tool made of it
+	}
+	if err == nil {
+		return res, nil
 	}
 	switch _, upstream := errors.AsType[*tool.UpstreamError](err); {
 	case upstream:
 		s.log.Warn("what stands behind a tool failed", "tool", t.Name, "tenant", d.Principal.TenantID,
-			"requestId", answer.RequestID(ctx), "err", err)
+			"requestId", q.id, "err", err)
 	case outcome == "internal":
 		s.log.Error("tool failed", "tool", t.Name, "tenant", d.Principal.TenantID,
-			"requestId", answer.RequestID(ctx), "err", err)
+			"requestId", q.id, "err", err)
 	}
 	return res, err
 }
 
-// bound has a context end when its request may go on no longer, or has taken too
-// long. The MCP SDK gives handlers of older revisions one that outlives the
-// request.
+// bound has a context that is not the request's own end when the request may go on
+// no longer, or has taken too long. The MCP SDK gives handlers of older revisions
+// one that outlives the request.
 func (s *Server) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	state := ctx.Value(requestKey{}).(*requestState)
 	ctx, cancel := context.WithTimeout(ctx, s.limits.ToolTimeout)
-	stop := context.AfterFunc(state.ctx, cancel)
+	stop := context.AfterFunc(requestOf(ctx), cancel)
 	return ctx, func() { stop(); cancel() }
 }
 

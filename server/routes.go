@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/rand"
 	"maps"
 	"net"
 	"net/http"
@@ -12,32 +11,107 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/server/answer"
-	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/octopus"
 )
 
-// Bounds on slow peers: how long an unread body may hold a connection, and how
-// long an answer may take to be read once the tool has had its time. Event
-// streams have their own for each event.
+// Bounds on slow peers: how long head and body of a request may take to arrive,
+// and how long an answer may take to be read once the tool has had its time.
+// Event streams have their own for each event.
 const (
 	bodyDeadline   = 10 * time.Second
 	answerDeadline = 30 * time.Second
 )
 
-// handler routes a request.
-func (s *Server) handler() http.Handler {
-	mux := http.NewServeMux()
-	route := func(pattern, method string, h http.HandlerFunc) {
-		mux.HandleFunc(pattern, methods{method: h}.ServeHTTP)
+// ServeHTTP gives every request an id and refuses what no route should see. The
+// certificate is looked at first, so that nothing, not even which paths and
+// methods there are, is told to one that is no longer good.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	q := begin(w, r)
+	_ = http.NewResponseController(w).SetWriteDeadline(start.Add(s.limits.ToolTimeout + answerDeadline))
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		// A Content-Length may have stood beside it, and net/http does not
+		// tell: what follows must not be taken for a request (RFC 9112, 6.1).
+		w.Header().Set("Connection", "close")
 	}
-	route("/health", http.MethodGet, func(w http.ResponseWriter, _ *http.Request) {
-		answer.JSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
-	})
-	route("/tools", http.MethodGet, s.admitted(s.octopus.List))
-	route("/tool/{name}/call", http.MethodPost, s.admitted(s.octopus.Call))
-	mux.Handle("/mcp", methods{http.MethodPost: s.admitted(s.mcp.Post), http.MethodDelete: s.admitted(s.mcp.Delete)})
-	route(answer.MetadataPath, http.MethodGet, s.metadata)
-	route(answer.MetadataPath+"/mcp", http.MethodGet, s.metadata)
-	// Nobody but admins is told what there is below /api.
+	retiring(w, q.conn, s.opts.Now())
+	if !s.carried(w, q) {
+		return
+	}
+	if d := s.gate.CheckCertificate(q.asked.Peer, q.via); !d.OK() {
+		s.record(q, &d, time.Since(start))
+		answer.Fail(w, q.http, answer.Refusal(&d, q.tokenSent()))
+		return
+	}
+	switch {
+	case !plainPath(r):
+		answer.Fail(w, q.http, answer.NotFound)
+	case !s.ownHost(r) || crossOrigin.Check(r) != nil || !sameOrigin(r):
+		s.log.Info("request refused", "reason", "foreign Host or Origin", "requestId", q.id, "remote", r.RemoteAddr)
+		answer.Fail(w, q.http, answer.Forbidden)
+	default:
+		s.route(w, q)
+	}
+}
+
+// route finds the handler of a path. Requests get its pattern, for the audit log.
+func (s *Server) route(w http.ResponseWriter, q *request) {
+	r := q.http
+	switch path := r.URL.Path; path {
+	case "/mcp":
+		r.Pattern = path
+		switch r.Method {
+		case http.MethodPost:
+			s.admitted(w, q, s.mcp.Post)
+		case http.MethodDelete:
+			s.admitted(w, q, s.mcp.Delete)
+		default:
+			notAllowed(w, r, "DELETE, POST")
+		}
+	case "/tools":
+		if only(w, r, path, http.MethodGet) {
+			s.admitted(w, q, s.octopus.List)
+		}
+	case "/health":
+		if only(w, r, path, http.MethodGet) {
+			answer.JSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
+		}
+	case answer.MetadataPath, answer.MetadataPath + "/mcp":
+		if only(w, r, path, http.MethodGet) {
+			s.metadata(w, r)
+		}
+	default:
+		name, ok := octopus.ToolName(path)
+		switch {
+		case ok:
+			if only(w, r, octopus.CallPattern, http.MethodPost) {
+				s.admitted(w, q, func(w http.ResponseWriter, r *http.Request) { s.octopus.Call(w, r, name) })
+			}
+		case strings.HasPrefix(path, "/api/"):
+			s.administered(w, q, s.api) // nobody but admins is told what there is below
+		default:
+			answer.Fail(w, r, answer.NotFound)
+		}
+	}
+}
+
+// only notes a request's pattern, and answers any method but one.
+func only(w http.ResponseWriter, r *http.Request, pattern, method string) bool {
+	r.Pattern = pattern
+	if r.Method != method {
+		notAllowed(w, r, method)
+		return false
+	}
+	return true
+}
+
+func notAllowed(w http.ResponseWriter, r *http.Request, allow string) {
+	w.Header().Set("Allow", allow)
+	answer.Fail(w, r, answer.MethodNotAllowed)
+}
+
+// apiRoutes is what there is below /api.
+func (s *Server) apiRoutes() *http.ServeMux {
 	api := http.NewServeMux()
 	api.Handle("/api/revocations", methods{http.MethodGet: s.revocations.List, http.MethodPost: s.revocations.Add})
 	api.Handle("/api/revocations/{id}", methods{http.MethodDelete: s.revocations.Delete})
@@ -47,50 +121,7 @@ func (s *Server) handler() http.Handler {
 	api.Handle("/api/credentials", methods{http.MethodGet: s.credentials.List, http.MethodPost: s.credentials.Add})
 	api.Handle("/api/credentials/{id}", methods{http.MethodGet: s.credentials.Get, http.MethodPatch: s.credentials.Update, http.MethodDelete: s.credentials.Delete})
 	api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })
-	mux.HandleFunc("/api/", s.administered(api.ServeHTTP))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })
-	return s.entrance(mux)
-}
-
-// entrance gives every request an id and refuses what no route should see. The
-// certificate is looked at first, so that nothing, not even which paths and
-// methods there are, is told to one that is no longer good.
-func (s *Server) entrance(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := rand.Text()
-		w.Header().Set("X-Request-Id", id)
-		r = r.WithContext(answer.WithRequestID(r.Context(), id))
-		rc := http.NewResponseController(w)
-		_ = rc.SetWriteDeadline(time.Now().Add(s.limits.ToolTimeout + answerDeadline))
-		if r.Body != nil && r.Body != http.NoBody {
-			_ = rc.SetReadDeadline(time.Now().Add(bodyDeadline))
-		}
-		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
-			// A Content-Length may have stood beside it, and net/http does not
-			// tell: what follows must not be taken for a request (RFC 9112, 6.1).
-			w.Header().Set("Connection", "close")
-		}
-		retiring(w, r, s.opts.Now())
-		start := time.Now()
-		r, ok := s.carried(w, r)
-		if !ok {
-			return
-		}
-		if d := s.gate.CheckCertificate(peerOf(r), viaOf(r)); !d.OK() {
-			s.record(r, &d, time.Since(start))
-			answer.Fail(w, r, answer.Refusal(&d, len(r.Header["Authorization"]) > 0))
-			return
-		}
-		switch {
-		case !plainPath(r):
-			answer.Fail(w, r, answer.NotFound)
-		case !s.ownHost(r) || crossOrigin.Check(r) != nil || !sameOrigin(r):
-			s.log.Info("request refused", "reason", "foreign Host or Origin", "requestId", id, "remote", r.RemoteAddr)
-			answer.Fail(w, r, answer.Forbidden)
-		default:
-			mux.ServeHTTP(w, r)
-		}
-	})
+	return api
 }
 
 var crossOrigin = http.NewCrossOriginProtection()
@@ -103,10 +134,12 @@ func sameOrigin(r *http.Request) bool {
 	})
 }
 
-// plainPath accepts paths that ServeMux would not redirect.
+// plainPath accepts paths without empty, "." and ".." segments, and without
+// slashes that are part of a segment.
 func plainPath(r *http.Request) bool {
 	p := r.URL.Path
-	return strings.HasPrefix(p, "/") && (p == "/" || path.Clean(p) == p) && r.URL.Host == ""
+	return strings.HasPrefix(p, "/") && (p == "/" || path.Clean(p) == p) && r.URL.Host == "" &&
+		(r.URL.RawPath == "" || !strings.Contains(strings.ToLower(r.URL.RawPath), "%2f"))
 }
 
 // ownHost refuses names that a browser on this machine could have been led here
@@ -135,27 +168,5 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h(w, r)
 		return
 	}
-	w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(m)), ", "))
-	answer.Fail(w, r, answer.MethodNotAllowed)
-}
-
-// admitted wraps what needs certificate, token and tenant to agree. A request
-// that is refused is recorded here, one that is admitted when its tool is known,
-// by admit.
-func (s *Server) admitted(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		s.decided(w, r, auth.RequestOf(peerOf(r), viaOf(r), r.Header), next)
-	}
-}
-
-// administered wraps what is for admins, who stand in the place of a tenant.
-func (s *Server) administered(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		request := auth.RequestOf(peerOf(r), viaOf(r), r.Header)
-		request.Admin = true
-		s.decided(w, r, request, func(w http.ResponseWriter, r *http.Request) {
-			s.admit(r, "", nil)
-			next(w, r)
-		})
-	}
+	notAllowed(w, r, strings.Join(slices.Sorted(maps.Keys(m)), ", "))
 }

@@ -74,6 +74,7 @@ type Server struct {
 	limiter     *limit.Limiter
 	proxied     forwarded.Reader
 	mcp         *mcp.Handler
+	api         http.Handler // what is below /api, for admins
 
 	limits   config.Limits // those of the start
 	builtins []*tool.Tool
@@ -173,6 +174,7 @@ func (s *Server) build(ctx context.Context) error {
 		Knows: func(id string) bool { return s.gate.Snapshot().Tenants.Knows(id) }}
 	s.mcp = mcp.New(mcp.Options{Admit: s.admit, Refuse: s.refuse, Run: s.run, Bound: s.bound, MaxBody: s.limits.MaxBodyBytes, Now: s.opts.Now,
 		Version: s.opts.Version, Logger: s.log})
+	s.api = s.apiRoutes()
 	return nil
 }
 
@@ -214,7 +216,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	background.Go(func() { s.issuers.Run(watching) })
 	background.Go(func() { s.backend.Run(watching) })
 	background.Go(func() { s.noteUse(watching) })
-	background.Go(func() { s.live.sweep(watching, s.gate) })
+	background.Go(func() { s.live.sweep(watching, s.gate, s.cutOff) })
 	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now, s.dropped) })
 	serving.Go(func() { failed <- gateListener.run() })
 	serving.Go(func() { failed <- httpServer.Serve(gateListener) })
@@ -251,49 +253,4 @@ func ignoreClosed(err error) error {
 		return nil
 	}
 	return err
-}
-
-func (s *Server) listen() (main, adminListener net.Listener, err error) {
-	main, adminListener = s.opts.Listener, s.opts.AdminListener
-	if main == nil {
-		if main, err = net.Listen("tcp", s.config.Listen); err != nil {
-			return nil, nil, fmt.Errorf("listen: %w", err)
-		}
-	}
-	if adminListener == nil {
-		if adminListener, err = net.Listen("tcp", s.config.Admin); err != nil {
-			return nil, nil, errors.Join(fmt.Errorf("admin: %w", err), main.Close())
-		}
-	}
-	if a, ok := adminListener.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-		s.log.Warn("the admin listener is open beyond loopback, without TLS", "admin", a.String())
-	}
-	return main, adminListener, nil
-}
-
-func (s *Server) httpServer() *http.Server {
-	l := s.limits
-	return &http.Server{
-		Handler: s.handler(),
-		// Else OPTIONS * is answered past the handler, whoever asks.
-		DisableGeneralOptionsHandler: true,
-		ConnContext:                  withConnection,
-		ReadHeaderTimeout:            l.HandshakeTimeout,
-		IdleTimeout:                  l.IdleTimeout,
-		MaxHeaderBytes:               l.MaxHeaderBytes,
-		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: int(l.MaxStreamsPerConn)},
-	}
-}
-
-func (s *Server) adminServer() *http.Server {
-	checks := []admin.Check{{Name: "certificate", Fn: s.checkCertificate}, {Name: "store", Fn: s.checkStore}}
-	return &http.Server{
-		Handler:           admin.Handler(s.metrics, checks, s.config.AdminHosts),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
 }

@@ -69,6 +69,7 @@ themselves; SIGHUP has them read at once.`,
 
 // serve runs the gate and has SIGHUP reload it.
 func serve(ctx context.Context, s *server.Server) error {
+	defer ballast()()
 	signal.Ignore(syscall.SIGPIPE) // an audit log on a standard output that nobody reads is an error, not the end
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)

@@ -48,6 +48,10 @@ type Metrics struct {
 	toolCalls     *prometheus.CounterVec
 	toolTime      *prometheus.HistogramVec
 
+	decided series[decisionLabels, prometheus.Counter]
+	called  series[callLabels, callSeries]
+	timed   series[string, prometheus.Observer] // by factor
+
 	Connections prometheus.Gauge
 	Streams     prometheus.Gauge
 	AuditErrors prometheus.Counter
@@ -110,6 +114,13 @@ func NewMetrics(version, commit string) *Metrics {
 	}
 	f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_build_info", Help: "Always 1."}, []string{"version", "commit", "go"}).
 		WithLabelValues(version, commit, runtime.Version()).Set(1)
+	m.decided.make = func(l decisionLabels) prometheus.Counter {
+		return m.decisions.WithLabelValues(l.stage, l.reason, l.tenant)
+	}
+	m.called.make = func(l callLabels) callSeries {
+		return callSeries{m.toolCalls.WithLabelValues(l.tool, l.tenant, l.result), m.toolTime.WithLabelValues(l.tool, l.tenant, l.result)}
+	}
+	m.timed.make = func(factor string) prometheus.Observer { return m.decisionTime.WithLabelValues(factor) }
 	m.zero()
 	return m
 }
@@ -166,7 +177,7 @@ func (m *Metrics) HandshakeRefused(r pki.Reason) {
 
 // Decision counts a final decision and the time it took.
 func (m *Metrics) Decision(d *auth.Decision, took time.Duration) {
-	m.decisions.WithLabelValues(string(d.Stage), string(d.Reason), TenantLabel(d)).Inc()
+	m.decided.of(decisionLabels{string(d.Stage), string(d.Reason), TenantLabel(d)}).Inc()
 	factor := "certificate"
 	switch {
 	case d.Principal.KeyID != "":
@@ -174,7 +185,7 @@ func (m *Metrics) Decision(d *auth.Decision, took time.Duration) {
 	case d.JWT:
 		factor = "jwt"
 	}
-	m.decisionTime.WithLabelValues(factor).Observe(took.Seconds())
+	m.timed.of(factor).Observe(took.Seconds())
 }
 
 // TenantLabel is the configured id: captured tenants fold into their rule.
@@ -269,8 +280,9 @@ func (m *Metrics) AnchorDropped(role string, n int) {
 
 // ToolCall counts a call of a tool that is there; result is from a closed set.
 func (m *Metrics) ToolCall(tool, tenant, result string, took time.Duration) {
-	m.toolCalls.WithLabelValues(tool, tenant, result).Inc()
-	m.toolTime.WithLabelValues(tool, tenant, result).Observe(took.Seconds())
+	s := m.called.of(callLabels{tool, tenant, result})
+	s.calls.Inc()
+	s.took.Observe(took.Seconds())
 }
 
 func result(err error) string {

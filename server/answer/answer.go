@@ -106,26 +106,33 @@ func refusal(r auth.Reason) Error {
 	return Forbidden // a reason without a line above is refused all the same
 }
 
-type requestID struct{}
-
-// WithRequestID returns a context that carries the id of the request.
-func WithRequestID(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, requestID{}, id)
-}
+// RequestIDKey is what a context has the id of its request by; see [RequestID].
+type RequestIDKey struct{}
 
 // RequestID returns the id of the request, or "".
 func RequestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestID{}).(string)
+	id, _ := ctx.Value(RequestIDKey{}).(string)
 	return id
 }
+
+// Header values that every answer shares; net/http does not change them.
+var (
+	typeJSON = []string{"application/json"}
+	noStore  = []string{"no-store"}
+)
+
+// measured is up to what length net/http tells the length of a body by itself.
+const measured = 2048
 
 // JSON writes a body that is already JSON.
 func JSON(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	if h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "no-store")
+	h["Content-Type"] = typeJSON
+	if len(body) >= measured {
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	if len(h["Cache-Control"]) == 0 {
+		h["Cache-Control"] = noStore
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the peer may be gone; nobody is left to tell

@@ -9,11 +9,9 @@ import (
 	"time"
 )
 
-// bodyTimeout bounds how long a body may take to arrive.
-const bodyTimeout = 10 * time.Second
-
 // Body reads the whole body of a JSON request. It returns an [*Error] where it
-// is over the limit, encoded, of another type, or does not arrive in time.
+// is over the limit, encoded, of another type, or does not arrive in the time
+// that the server gives it.
 func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge()
@@ -23,7 +21,7 @@ func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 			return nil, &UnsupportedType
 		}
 	}
-	if ct := r.Header.Get("Content-Type"); ct != "" {
+	if ct := r.Header.Get("Content-Type"); ct != "" && ct != "application/json" {
 		if kind, _, err := mime.ParseMediaType(ct); err != nil || kind != "application/json" {
 			return nil, &UnsupportedType
 		}
@@ -31,11 +29,10 @@ func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // not there on a test's recorder
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	body, err := read(w, r, limit)
 	if err == nil {
-		_ = rc.SetReadDeadline(time.Time{}) // a stream may follow
+		// The server's bound was for the body; what follows may take longer.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // not there on a test's recorder
 		return body, nil
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -44,6 +41,19 @@ func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	bad := BadRequest("The body did not arrive whole.")
 	bad.Close = true
 	return nil, &bad
+}
+
+// firstRead bounds what is made room for on a peer's word alone.
+const firstRead = 64 << 10
+
+// read reads a body at once where it says how long it is.
+func read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if n := r.ContentLength; n >= 0 && n <= firstRead {
+		body := make([]byte, n)
+		_, err := io.ReadFull(r.Body, body) // net/http ends it after so many
+		return body, err
+	}
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 }
 
 // tooLarge ends the connection: what is left of the body is not worth reading.

@@ -59,6 +59,14 @@ func Parse(key string) (id string, ok bool) {
 	return key[len(prefix) : len(prefix)+idLen], true
 }
 
+// idOf is where the id stands in a key, whether or not it is one.
+func idOf(key string) string {
+	if len(key) != keyLen {
+		return ""
+	}
+	return key[len(prefix) : len(prefix)+idLen]
+}
+
 // Digest is the SHA-256 of a key, which is all that is stored of it.
 func Digest(key string) [sha256.Size]byte {
 	var buf [128]byte // on the stack: a conversion of more than 32 bytes is not

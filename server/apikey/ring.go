@@ -102,16 +102,14 @@ func NewRing(entries []Entry) (*Ring, error) {
 // Len returns how many keys there are.
 func (r *Ring) Len() int { return len(r.byID) }
 
-// Lookup finds a presented key. It is nil where the verdict
-// is Unknown. A key is found by the id in it; where that leads nowhere (an
-// operator gave it another id, or it comes from another system) by its digest.
-// Does not allocate.
+// Lookup finds a presented key. It is nil where the verdict is Unknown. A key is
+// found by its digest, and by the id in it where there is no such digest, so that
+// known and unknown ids are compared alike. Does not allocate.
 func (r *Ring) Lookup(key string, now time.Time) (*Key, Verdict) {
 	digest := Digest(key)
-	id, _ := Parse(key)
-	found, other := r.byID[id], r.byDigest[digest]
+	found, named := r.byDigest[digest], r.byID[idOf(key)]
 	if found == nil {
-		found = other
+		found = named
 	}
 	if found == nil {
 		found = r.dummy

@@ -119,7 +119,7 @@ func (b *bench) request(token string) auth.Request {
 // decide decides up to the policy on a tool.
 func (b *bench) decide(r auth.Request) auth.Reason {
 	d := b.gate.Decide(r)
-	d = d.ForTool("whoami")
+	d.Call("whoami", nil)
 	return d.Reason
 }
 

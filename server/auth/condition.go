@@ -16,6 +16,9 @@ func (d *Decision) condition() *tenant.Condition {
 	return d.Tenant.Tools.Condition
 }
 
+// LooksAtArguments reports whether [Decision.Call] wants the arguments.
+func (d *Decision) LooksAtArguments() bool { return d.condition() != nil }
+
 // restrict takes out of the view what the condition does not let this caller have,
 // whatever the arguments.
 func (d *Decision) restrict(r *Request) {
@@ -88,26 +91,19 @@ func claimsOf(authorization []string) any {
 	return map[string]any{}
 }
 
-// ForCall is [Decision.ForTool] with the arguments of the call at hand. A nil args
-// is none that could be read: then nothing will be called.
-func (d Decision) ForCall(name string, args []byte) Decision {
-	d = d.ForTool(name)
-	c := d.condition()
-	if c == nil || !d.OK() || d.Tool == "" || args == nil {
-		return d
-	}
+// hold holds the arguments of a call against the condition.
+func (d *Decision) hold(c *tenant.Condition, args []byte) {
 	decoded, err := expr.Decode(args, nil)
 	if err == nil {
 		facts := map[string]any{"args": decoded}
 		for name, fact := range d.facts {
 			facts[name] = fact
 		}
-		facts["tool"] = name
+		facts["tool"] = d.Tool
 		err = c.Holds(facts)
 	}
 	if err != nil {
 		d.Detail = err.Error()
-		return d.refused(ToolDenied)
+		d.Reason, d.Stage = ToolDenied, stageOf(ToolDenied)
 	}
-	return d
 }

@@ -116,32 +116,46 @@ type Decision struct {
 // OK reports whether the request may pass.
 func (d *Decision) OK() bool { return d.Reason == OK }
 
-// Factors names what was checked, for whoami.
+// What can have been checked.
+var (
+	byCertificate = []string{"certificate"}
+	byKey         = []string{"certificate", "api_key"}
+	byToken       = []string{"certificate", "jwt"}
+)
+
+// Factors names what was checked, for whoami. Not to be changed.
 func (d *Decision) Factors() []string {
 	switch {
 	case d.Principal.KeyID != "":
-		return []string{"certificate", "api_key"}
+		return byKey
 	case d.Principal.Token != nil:
-		return []string{"certificate", "jwt"}
+		return byToken
 	}
-	return []string{"certificate"}
+	return byCertificate
 }
 
 // Decide goes through every stage up to the policy on a tool, which is
-// [Decision.ForTool]. An admitted request has reason OK.
+// [Decision.Call]. An admitted request has reason OK.
 func (g *Gate) Decide(r Request) Decision {
+	var d Decision
+	g.DecideOn(&r, &d)
+	return d
+}
+
+// DecideOn is [Gate.Decide] without copies; d is the zero value.
+func (g *Gate) DecideOn(r *Request, d *Decision) {
 	now := g.now()
-	d := Decision{Snapshot: g.cur.Load(), Stage: Passed, Reason: OK}
+	d.Snapshot, d.Stage, d.Reason = g.cur.Load(), Passed, OK
 	d.Principal.Identity = r.Peer.Identity
 	d.Principal.NotAfter, d.Via = r.Peer.NotAfter(), r.Via
-	if reason := d.decide(&r, now); reason != "" {
-		return d.refused(reason)
+	if reason := d.decide(r, now); reason != "" {
+		d.Reason, d.Stage = reason, stageOf(reason)
+		return
 	}
 	if !r.Admin {
 		d.Tools = d.Snapshot.Tools.View(d.Tenant)
-		d.restrict(&r)
+		d.restrict(r)
 	}
-	return d
 }
 
 // decide goes through the steps. They are called by name: through a list of them
@@ -175,15 +189,20 @@ func (g *Gate) CheckCertificate(peer, via *pki.Peer) Decision {
 	return d
 }
 
-// ForTool applies the tenant's policy to one tool of an admitted request. A
-// tool that is not there at all is not refused: there is nothing to allow.
-func (d Decision) ForTool(name string) Decision {
-	if d.OK() && d.Snapshot.Tools.Lookup(name) != nil {
-		if d.Tool = name; d.Tools.Lookup(name) == nil {
-			return d.refused(ToolDenied)
-		}
+// Call applies the tenant's policy to the call of one tool of an admitted
+// request. A tool that is not there at all is not refused: there is nothing to
+// allow. args nil are not looked at: then nothing will be called with them.
+func (d *Decision) Call(name string, args []byte) {
+	if !d.OK() || d.Snapshot.Tools.Lookup(name) == nil {
+		return
 	}
-	return d
+	if d.Tool = name; d.Tools.Lookup(name) == nil {
+		d.Reason, d.Stage = ToolDenied, stageOf(ToolDenied)
+		return
+	}
+	if c := d.condition(); c != nil && args != nil {
+		d.hold(c, args)
+	}
 }
 
 // Refused is the decision as it stands when something else refuses the request.

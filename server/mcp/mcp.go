@@ -15,8 +15,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -29,11 +27,11 @@ import (
 // Options of a Handler; all but Logger must be set.
 type Options struct {
 	// Admit applies the policy to a call of a tool and records the final
-	// decision; name is "" where no tool is called. args returns the arguments,
-	// nil where they cannot be read.
-	Admit func(r *http.Request, name string, args func() []byte) auth.Decision
+	// decision; name is "" where no tool is called. args are needed where the
+	// decision looks at them, nil where they cannot be read.
+	Admit func(r *http.Request, name string, args []byte) *auth.Decision
 	// Refuse records that an admitted request is refused after all.
-	Refuse func(r *http.Request, reason auth.Reason) auth.Decision
+	Refuse func(r *http.Request, reason auth.Reason) *auth.Decision
 	// Run calls the tool, timed, counted and logged.
 	Run func(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error)
 	// Bound has a context end when the request may go on no longer, or has
@@ -51,13 +49,7 @@ type Handler struct {
 	sdk      http.Handler // answers with JSON, and
 	stream   http.Handler // with events, for calls that tell their progress
 	sessions *sessions
-	cache    atomic.Pointer[cache]
-}
-
-// A cache holds one SDK server for each view of one catalog.
-type cache struct {
-	catalog *tool.Catalog
-	servers sync.Map // *tool.View → *sdk.Server
+	identity string // what 2026-07-28 has in _meta of results, as JSON
 }
 
 // New makes a handler.
@@ -67,7 +59,7 @@ func New(opts Options) *Handler {
 	}
 	opts.Logger = slog.New(quiet{opts.Logger.Handler()})
 	h := &Handler{opts: opts, sessions: newSessions(opts.Now)}
-	h.cache.Store(&cache{})
+	h.identity = identityOf(opts.Version)
 	for handler, asJSON := range map[*http.Handler]bool{&h.sdk: true, &h.stream: false} {
 		*handler = sdk.NewStreamableHTTPHandler(h.server, &sdk.StreamableHTTPOptions{
 			Stateless:                    true,
@@ -82,7 +74,10 @@ func New(opts Options) *Handler {
 }
 
 // Post answers POST /mcp for an admitted request.
-func (h *Handler) Post(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) Post(w http.ResponseWriter, r *http.Request) { h.post(w, r, h.direct) }
+
+// post has the direct path answer, or where it cannot, the SDK.
+func (h *Handler) post(w http.ResponseWriter, r *http.Request, direct func(http.ResponseWriter, *http.Request, *message) bool) {
 	if _, ok := h.session(w, r); !ok {
 		return
 	}
@@ -91,13 +86,13 @@ func (h *Handler) Post(w http.ResponseWriter, r *http.Request) {
 		answer.FailWith(w, r, err)
 		return
 	}
-	msg, err := parseMessage(body)
-	if err != nil {
+	var msg message
+	if err := msg.parse(body); err != nil {
 		answer.FailWith(w, r, err)
 		return
 	}
 	name, args := msg.tool()
-	switch d := h.opts.Admit(r, name, func() []byte { return args }); {
+	switch d := h.opts.Admit(r, name, args); {
 	case d.Reason == auth.ToolDenied:
 		// A denied tool is not refused here: to the SDK it is unknown, because
 		// it is not in the view, and the answer is the same.
@@ -105,16 +100,23 @@ func (h *Handler) Post(w http.ResponseWriter, r *http.Request) {
 		denied.Tools = denied.Tools.Without([]string{name}, false)
 		r = r.WithContext(auth.WithDecision(r.Context(), &denied))
 	case !d.OK():
-		answer.Fail(w, r, answer.Refusal(&d, true))
+		answer.Fail(w, r, answer.Refusal(d, true))
 		return
 	}
+	if !direct(w, r, &msg) {
+		h.bySDK(w, r, &msg, body)
+	}
+}
+
+// bySDK has the SDK answer.
+func (h *Handler) bySDK(w http.ResponseWriter, r *http.Request, m *message, body []byte) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
 	jw := &jsonWriter{ResponseWriter: w, request: r}
-	if msg.Method == "initialize" {
+	if m.method == methodInitialize {
 		jw.session = h.sessions.begin(auth.DecisionFrom(r.Context()))
 	}
-	if msg.wantsProgress() {
+	if m.wantsProgress() {
 		h.stream.ServeHTTP(jw, r)
 	} else {
 		h.sdk.ServeHTTP(jw, r)
@@ -141,13 +143,17 @@ func (h *Handler) Delete(w http.ResponseWriter, r *http.Request) {
 // answers why it is no good. Revision 2026-07-28 has no sessions, and passes the
 // header over.
 func (h *Handler) session(w http.ResponseWriter, r *http.Request) (sessionID, bool) {
-	if r.Header.Get("MCP-Protocol-Version") == statelessRevision {
-		r.Header.Del(sessionHeader)
+	values := r.Header[sessionHeader]
+	if len(values) == 0 {
+		return sessionID{}, true
 	}
-	id, v := h.sessions.look(r.Header, auth.DecisionFrom(r.Context()))
-	r.Header.Del(sessionHeader) // the SDK holds none
+	delete(r.Header, sessionHeader) // the SDK holds none
+	if is(r.Header[revisionHeader], statelessRevision) {
+		return sessionID{}, true
+	}
+	id, v := h.sessions.look(values, auth.DecisionFrom(r.Context()))
 	switch v {
-	case noSession, own:
+	case own:
 		return id, true
 	case malformed:
 		answer.Fail(w, r, answer.BadRequest("More than one Mcp-Session-Id."))
@@ -155,7 +161,7 @@ func (h *Handler) session(w http.ResponseWriter, r *http.Request) (sessionID, bo
 		answer.Fail(w, r, answer.Error{Status: http.StatusNotFound, Code: answer.NotFound.Code, Message: "No such session: send initialize again."})
 	default:
 		d := h.opts.Refuse(r, auth.SessionMismatch)
-		answer.Fail(w, r, answer.Refusal(&d, false))
+		answer.Fail(w, r, answer.Refusal(d, false))
 	}
 	return id, false
 }
@@ -163,20 +169,13 @@ func (h *Handler) session(w http.ResponseWriter, r *http.Request) (sessionID, bo
 // statelessRevision is the first without sessions.
 const statelessRevision = "2026-07-28"
 
-// server returns the SDK server of the tenant's view. The SDK asks twice for
-// every request.
-func (h *Handler) server(r *http.Request) *sdk.Server {
-	d := auth.DecisionFrom(r.Context())
-	c := h.cache.Load()
-	if c.catalog != d.Snapshot.Tools {
-		c = &cache{catalog: d.Snapshot.Tools}
-		h.cache.Store(c)
+// identityOf is how the server names itself in results (SEP-2575).
+func identityOf(version string) string {
+	name, err := json.Marshal(map[string]any{metaPrefix + "serverInfo": &sdk.Implementation{Name: "sangate", Version: version}})
+	if err != nil {
+		panic(err) // texts always encode
 	}
-	if s, ok := c.servers.Load(d.Tools); ok {
-		return s.(*sdk.Server)
-	}
-	s, _ := c.servers.LoadOrStore(d.Tools, h.newServer(d.Tools))
-	return s.(*sdk.Server)
+	return string(name)
 }
 
 // call makes the SDK's handler of a tool.
@@ -194,7 +193,11 @@ func (h *Handler) call(t *tool.Tool) sdk.ToolHandler {
 		if err != nil {
 			return failure(err)
 		}
-		return encode(res)
+		out, err := encode(res)
+		if err != nil {
+			return failure(err)
+		}
+		return out, nil
 	}
 }
 

@@ -1,62 +1,151 @@
 package mcp
 
 import (
-	jsonv2 "github.com/go-json-experiment/json"
+	"bytes"
+
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sangate/sangate/server/answer"
+	"github.com/sangate/sangate/server/object"
 )
 
-// A message is one JSON-RPC 2.0 message, as far as the gate needs to read it.
+// A message is one JSON-RPC 2.0 message, as far as the gate needs to read it. All
+// of it lies in the body.
 type message struct {
-	JSONRPC string         `json:"jsonrpc"`
-	ID      jsontext.Value `json:"id"`
-	Method  string         `json:"method"`
-	Params  jsontext.Value `json:"params"`
-	Result  jsontext.Value `json:"result"`
-	Error   jsontext.Value `json:"error"`
+	id       jsontext.Value // nil: none
+	method   string         // "" of a response
+	params   bool           // there are some
+	response bool
+
+	// Of the parameters.
+	name      string // of a tool, resource or prompt
+	arguments jsontext.Value
+	protocol  string // protocolVersion, of initialize
+	client    client // of initialize
+	meta      meta
+	other     bool // there is more
 }
 
-// parseMessage accepts one message: no batch, no name twice or in other case,
-// no invalid UTF-8, nothing unknown in the envelope, no params but an object, and
-// neither request nor response is nothing.
-func parseMessage(body []byte) (*message, error) {
-	var m message
-	err := jsonv2.Unmarshal(body, &m, jsonv2.RejectUnknownMembers(true))
-	if err != nil || m.JSONRPC != "2.0" || (m.Params != nil && m.Params.Kind() != '{') ||
-		(m.Method == "" && m.Result == nil && m.Error == nil) {
-		e := answer.BadRequest("Send one JSON-RPC 2.0 message, each name once; batches are not taken.")
-		return nil, &e
+// A client is what one says about itself.
+type client struct{ capabilities, info jsontext.Value }
+
+// A meta is _meta of a request.
+type meta struct {
+	there    bool
+	revision string // what the request says it is of; "" where nothing
+	client
+	progress bool // it asks to be told how far a tool is
+	other    bool // more that belongs to the protocol
+}
+
+// parse accepts one message: no batch, no name twice or in other case, no
+// invalid UTF-8, nothing unknown in the envelope, no params but an object, and
+// neither request nor response is nothing. It reads the body once.
+func (m *message) parse(body []byte) error {
+	r := object.Read(body)
+	version, ok := "", true
+	r.Enter()
+	for name, more := r.Next(); more; name, more = r.Next() {
+		switch string(name) {
+		case "jsonrpc":
+			version = known(r.Text())
+		case "id":
+			m.id = r.Value()
+		case "method":
+			m.method = known(r.Text())
+		case "params":
+			m.params = true
+			m.readParams(r)
+		case "result", "error":
+			m.response = true
+			r.Value()
+		default:
+			ok = false
+			r.Value()
+		}
 	}
-	return &m, nil
+	if err := r.Close(); err != nil || !ok || version != "2.0" || (m.method == "" && !m.response) {
+		e := answer.BadRequest("Send one JSON-RPC 2.0 message, each name once; batches are not taken.")
+		return &e
+	}
+	return nil
+}
+
+func (m *message) readParams(r *object.Reader) {
+	r.Enter()
+	for name, more := r.Next(); more; name, more = r.Next() {
+		switch text := r.Kind() == '"'; {
+		case string(name) == "name" && text:
+			m.name = string(r.Text())
+		case string(name) == "arguments":
+			m.arguments = r.Value()
+		case string(name) == "protocolVersion" && text:
+			m.protocol = known(r.Text())
+		case string(name) == "capabilities":
+			m.client.capabilities = r.Value()
+		case string(name) == "clientInfo":
+			m.client.info = r.Value()
+		case string(name) == "_meta" && r.Kind() == '{':
+			m.meta.read(r)
+		default:
+			m.other = true
+			r.Value()
+		}
+	}
+}
+
+// Names in _meta that belong to the protocol (revision 2026-07-28).
+const metaPrefix = "io.modelcontextprotocol/"
+
+func (m *meta) read(r *object.Reader) {
+	m.there = true
+	r.Enter()
+	for name, more := r.Next(); more; name, more = r.Next() {
+		own, reserved := bytes.CutPrefix(name, []byte(metaPrefix))
+		switch {
+		case reserved && string(own) == "protocolVersion" && r.Kind() == '"':
+			m.revision = known(r.Text())
+		case reserved && string(own) == "clientCapabilities":
+			m.capabilities = r.Value()
+		case reserved && string(own) == "clientInfo":
+			m.info = r.Value()
+		case string(name) == "progressToken":
+			m.progress = true
+			r.Value()
+		default:
+			m.other = m.other || reserved
+			r.Value()
+		}
+	}
+}
+
+// known returns a text, without a copy where it is one that most messages have.
+func known(text []byte) string {
+	switch string(text) {
+	case "2.0":
+		return "2.0"
+	case methodCall:
+		return methodCall
+	case methodList:
+		return methodList
+	case statelessRevision:
+		return statelessRevision
+	}
+	return string(text)
 }
 
 // wantsProgress reports whether the message calls a tool and asks to be told how
 // far it is.
-func (m *message) wantsProgress() bool {
-	var params struct {
-		Meta struct {
-			Token jsontext.Value `json:"progressToken"`
-		} `json:"_meta"`
-	}
-	return m.Method == "tools/call" && jsonv2.Unmarshal(m.Params, &params) == nil && params.Meta.Token != nil
-}
+func (m *message) wantsProgress() bool { return m.method == methodCall && m.meta.progress }
 
 // tool returns the name of the tool the message calls, or "", and the arguments;
 // nil where it cannot be read.
 func (m *message) tool() (name string, args []byte) {
-	if m.Method != "tools/call" {
+	switch {
+	case m.method != methodCall || m.name == "":
 		return "", nil
+	case m.arguments == nil:
+		return m.name, []byte("{}")
 	}
-	var params struct {
-		Name      string         `json:"name"`
-		Arguments jsontext.Value `json:"arguments"`
-	}
-	if err := jsonv2.Unmarshal(m.Params, &params); err != nil {
-		return "", nil // the SDK says what is wrong with it
-	}
-	if params.Arguments == nil {
-		params.Arguments = jsontext.Value("{}")
-	}
-	return params.Name, params.Arguments
+	return m.name, m.arguments
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"net/http"
 	"sync"
 	"time"
 
@@ -73,22 +72,16 @@ func (s *sessions) prove(id []byte, owner string) []byte {
 type verdict uint8
 
 const (
-	noSession verdict = iota // none was sent
-	malformed                // several were
+	malformed verdict = iota // several were sent
 	unknown                  // not ours, or over
 	foreign                  // somebody else's
 	own
 )
 
-// look reads the session id of a request.
-func (s *sessions) look(h http.Header, d *auth.Decision) (sessionID, verdict) {
+// look reads the session id of a request, as its header has it.
+func (s *sessions) look(values []string, d *auth.Decision) (sessionID, verdict) {
 	var id sessionID
-	values := h[sessionHeader]
-	switch len(values) {
-	case 0:
-		return id, noSession
-	case 1:
-	default:
+	if len(values) != 1 {
 		return id, malformed
 	}
 	if len(values[0]) != sessionEncoding.EncodedLen(len(id)) {

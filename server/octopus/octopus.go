@@ -8,22 +8,22 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
+	"strings"
 
-	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/object"
 	"github.com/sangate/sangate/server/tool"
 )
 
 // A Handler serves the dialect. Its fields must be set.
 type Handler struct {
 	// Admit applies the policy to a call of a tool and records the final
-	// decision; name is "" where no tool is called. args returns the arguments,
-	// nil where they cannot be read.
-	Admit func(r *http.Request, name string, args func() []byte) auth.Decision
+	// decision; name is "" where no tool is called. args are needed where the
+	// decision looks at them, nil where they cannot be read.
+	Admit func(r *http.Request, name string, args []byte) *auth.Decision
 	// Run calls the tool, timed, counted and logged.
 	Run     func(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error)
 	MaxBody int64 // bytes
@@ -33,27 +33,36 @@ type Handler struct {
 func (h *Handler) List(w http.ResponseWriter, r *http.Request) {
 	d := h.Admit(r, "", nil)
 	if !d.OK() {
-		answer.Fail(w, r, answer.Refusal(&d, true))
+		answer.Fail(w, r, answer.Refusal(d, true))
 		return
 	}
 	w.Header().Set("Cache-Control", "private, no-cache")
 	answer.JSON(w, http.StatusOK, d.Tools.JSON())
 }
 
+// CallPattern is the path of a call.
+const CallPattern = "/tool/{name}/call"
+
+// ToolName returns the name in a path of [CallPattern].
+func ToolName(path string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(path, "/tool/")
+	if ok {
+		name, ok = strings.CutSuffix(name, "/call")
+	}
+	return name, ok && name != "" && !strings.Contains(name, "/")
+}
+
 // Call answers POST /tool/{name}/call.
-func (h *Handler) Call(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("name")
+func (h *Handler) Call(w http.ResponseWriter, r *http.Request, name string) {
 	var args []byte
 	var err error
-	read := sync.OnceFunc(func() {
-		var body []byte
-		if body, err = answer.Body(w, r, h.MaxBody); err == nil {
-			args, err = arguments(body)
-		}
-	})
-	d := h.Admit(r, name, func() []byte { read(); return args })
+	early := auth.DecisionFrom(r.Context()).LooksAtArguments()
+	if early {
+		args, err = h.arguments(w, r)
+	}
+	d := h.Admit(r, name, args)
 	if !d.OK() {
-		answer.Fail(w, r, answer.Refusal(&d, true))
+		answer.Fail(w, r, answer.Refusal(d, true))
 		return
 	}
 	t := d.Tools.Lookup(name)
@@ -61,7 +70,10 @@ func (h *Handler) Call(w http.ResponseWriter, r *http.Request) {
 		answer.Fail(w, r, answer.NotFound)
 		return
 	}
-	if read(); err != nil {
+	if !early {
+		args, err = h.arguments(w, r)
+	}
+	if err != nil {
 		answer.FailWith(w, r, err)
 		return
 	}
@@ -73,26 +85,37 @@ func (h *Handler) Call(w http.ResponseWriter, r *http.Request) {
 	respond(w, r, res)
 }
 
-// arguments takes the arguments out of a body: the member of that name, or
-// where there is none the whole.
+// arguments reads the body and takes the arguments out of it.
+func (h *Handler) arguments(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := answer.Body(w, r, h.MaxBody)
+	if err != nil {
+		return nil, err
+	}
+	return arguments(body)
+}
+
+// arguments are the member of that name, or where there is none the whole.
 func arguments(body []byte) ([]byte, error) {
 	if len(body) == 0 {
 		return []byte("{}"), nil
 	}
-	var envelope struct {
-		Arguments jsontext.Value `json:"arguments"`
+	var args jsontext.Value
+	o := object.Read(body)
+	o.Enter()
+	for name, ok := o.Next(); ok; name, ok = o.Next() {
+		value := o.Value()
+		if string(name) == "arguments" {
+			args = value
+		}
 	}
-	if kind := jsontext.Value(body).Kind(); kind != '{' {
+	if err := o.Close(); err != nil {
 		return nil, badBody()
 	}
-	if err := jsonv2.Unmarshal(body, &envelope); err != nil {
-		return nil, badBody()
-	}
-	switch envelope.Arguments.Kind() {
+	switch args.Kind() {
 	case 0: // no such member
 		return body, nil
 	case '{':
-		return envelope.Arguments, nil
+		return args, nil
 	}
 	return nil, badBody()
 }
@@ -110,8 +133,9 @@ func respond(w http.ResponseWriter, r *http.Request, res *tool.Result) {
 	case res.Structured != nil:
 		answer.JSON(w, http.StatusOK, res.Structured)
 	default:
-		body := append([]byte(`{"content":`), res.Content...)
-		answer.JSON(w, http.StatusOK, append(body, '}'))
+		body := make([]byte, 0, len(res.Content)+12)
+		body = append(append(append(body, `{"content":`...), res.Content...), '}')
+		answer.JSON(w, http.StatusOK, body)
 	}
 }
 

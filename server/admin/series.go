@@ -1,0 +1,44 @@
+package admin
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// series finds counters by their labels without hashing each anew. It holds what
+// the vectors hold: labels are the configuration's, and their number with them.
+type series[K comparable, V any] struct {
+	make func(K) V
+
+	mu    sync.RWMutex
+	known map[K]V
+}
+
+func (s *series[K, V]) of(key K) V {
+	s.mu.RLock()
+	v, ok := s.known[key]
+	s.mu.RUnlock()
+	if ok {
+		return v
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		s.known = make(map[K]V)
+	}
+	if v, ok = s.known[key]; !ok {
+		v = s.make(key)
+		s.known[key] = v
+	}
+	return v
+}
+
+type decisionLabels struct{ stage, reason, tenant string }
+
+type callLabels struct{ tool, tenant, result string }
+
+type callSeries struct {
+	calls prometheus.Counter
+	took  prometheus.Observer
+}

@@ -1,0 +1,80 @@
+package server
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/answer"
+	"github.com/sangate/sangate/server/auth"
+)
+
+// A request is one that is being answered: all that is known of it in one
+// value, which is its context, too. It ends with net/http's own context, or when
+// the sweep finds that it may go on no longer.
+type request struct {
+	lifetime
+	id   string
+	conn *connection
+	via  *pki.Peer // the proxy that carried the certificate, if one did
+
+	asked    auth.Request  // what was decided about; its peer stands from the start
+	decision auth.Decision // where it was admitted; with the tool, where there is one
+	took     time.Duration // of the decision
+	http     *http.Request // as the handlers have it
+
+	call lifetime // of the tool it calls
+
+	before, after *request // in live
+	cut           bool     // by the sweep, whose own this is
+
+	header [1]string // the value of X-Request-Id
+}
+
+type requestKey struct{}
+
+// begin makes the request of an HTTP request and gives its answer the id.
+func begin(w http.ResponseWriter, r *http.Request) *request {
+	q := &request{id: newID(), conn: connectionOf(r)}
+	q.parent, q.asked.Peer = r.Context(), q.conn.peer
+	q.header[0] = q.id
+	w.Header()["X-Request-Id"] = q.header[:]
+	q.http = r.WithContext(q)
+	return q
+}
+
+// newID returns the id of a request: 26 characters that are no other's. They are
+// no secret, so they come from the generator that asks nobody.
+func newID() string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	var id [26]byte
+	for i := 0; i < len(id); {
+		for bits, n := rand.Uint64(), 0; n < 12 && i < len(id); n++ {
+			id[i] = alphabet[bits%32]
+			bits /= 32
+			i++
+		}
+	}
+	return string(id[:])
+}
+
+// requestOf returns the request that a context is of.
+func requestOf(ctx context.Context) *request { return ctx.Value(requestKey{}).(*request) }
+
+// Value is part of context.Context.
+func (q *request) Value(key any) any {
+	switch key.(type) {
+	case requestKey:
+		return q
+	case auth.DecisionKey:
+		return &q.decision
+	case answer.RequestIDKey:
+		return q.id
+	}
+	return q.lifetime.Value(key)
+}
+
+// tokenSent reports whether there was anything to say about a token.
+func (q *request) tokenSent() bool { return len(q.http.Header["Authorization"]) > 0 }

@@ -1,0 +1,57 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/sangate/sangate/server/admin"
+)
+
+func (s *Server) listen() (main, adminListener net.Listener, err error) {
+	main, adminListener = s.opts.Listener, s.opts.AdminListener
+	if main == nil {
+		if main, err = net.Listen("tcp", s.config.Listen); err != nil {
+			return nil, nil, fmt.Errorf("listen: %w", err)
+		}
+	}
+	if adminListener == nil {
+		if adminListener, err = net.Listen("tcp", s.config.Admin); err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("admin: %w", err), main.Close())
+		}
+	}
+	if a, ok := adminListener.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+		s.log.Warn("the admin listener is open beyond loopback, without TLS", "admin", a.String())
+	}
+	return main, adminListener, nil
+}
+
+func (s *Server) httpServer() *http.Server {
+	l := s.limits
+	return &http.Server{
+		Handler:                      s,
+		DisableGeneralOptionsHandler: true, // else OPTIONS * is answered past the handler, whoever asks
+		ConnContext:                  withConnection,
+		ReadHeaderTimeout:            l.HandshakeTimeout,
+		ReadTimeout:                  bodyDeadline,
+		IdleTimeout:                  l.IdleTimeout,
+		MaxHeaderBytes:               l.MaxHeaderBytes,
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: int(l.MaxStreamsPerConn)},
+	}
+}
+
+func (s *Server) adminServer() *http.Server {
+	checks := []admin.Check{{Name: "certificate", Fn: s.checkCertificate}, {Name: "store", Fn: s.checkStore}}
+	return &http.Server{
+		Handler:           admin.Handler(s.metrics, checks, s.config.AdminHosts),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
