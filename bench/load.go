@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -23,6 +24,7 @@ type target struct {
 	oneShot bool // a new connection for each request
 	resume  bool // by a session ticket
 	http2   bool
+	during  func(context.Context) // runs beside the attack
 
 	file, bodyFile string
 }
@@ -75,7 +77,14 @@ func (t *target) attack(ctx context.Context, o options, w *world) (s sample, err
 	if err != nil {
 		return s, err
 	}
+	beside, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	if t.during != nil {
+		wg.Go(func() { t.during(beside) })
+	}
 	r, err := t.vegeta(ctx, o, w)
+	stop()
+	wg.Wait()
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", t.name, err)
 	}

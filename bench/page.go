@@ -71,3 +71,29 @@ func (p *page) calls(targets []*target, samples [][]sample) {
 			median(s, bytesOf)/1024, median(s, mallocs))
 	}
 }
+
+// connections writes the table of new connections; the first target is what the
+// others are compared with, the fourth is bare with tickets.
+func (p *page) connections(targets []*target, samples [][]sample) {
+	p.printf("\n| | connections/s | of bare | p50 | p99 | server CPU | of bare |\n|---|---|---|---|---|---|---|\n")
+	for i, t := range targets {
+		s := samples[i]
+		p.printf("| %s | %.0f | %.2f | %s | %s | %.0f µs | %.2f |\n", t.name, median(s, perSecond), ratio(s, samples[0], perSecond),
+			duration(median(s, p50)), duration(median(s, p99)), median(s, cpu), ratio(s, samples[0], cpu))
+	}
+}
+
+func (p *page) reload(targets []*target, samples [][]sample) {
+	p.printf("\n| | calls/s | of left alone | p99 | server CPU/call |\n|---|---|---|---|---|\n")
+	for i, t := range targets {
+		s := samples[i]
+		p.printf("| %s | %.0f | %.2f | %s | %.1f µs |\n", t.name, median(s, perSecond), ratio(s, samples[0], perSecond), duration(median(s, p99)), median(s, cpu))
+	}
+}
+
+func (p *page) memory(bare, gate usage) {
+	p.printf("\n| an idle connection | heap | stack | resident |\n|---|---|---|---|\n")
+	for name, u := range map[string]usage{"bare net/http": bare, "gate": gate} {
+		p.printf("| %s | %.1f KiB | %.1f KiB | %.1f KiB |\n", name, u.heap/1024, u.stack/1024, u.rss/1024)
+	}
+}

@@ -68,6 +68,7 @@ type usage struct {
 	mallocs, bytes float64 // allocated; zero where nobody tells
 	rss            float64 // bytes, now
 	heap, stack    float64 // bytes in use, now
+	cycles         float64 // of the garbage collector
 }
 
 // usage reads it: CPU time and memory from the system, with all children, and
@@ -118,6 +119,9 @@ func (p *process) usage(ctx context.Context) (u usage, err error) {
 		return f.Metric[0].GetCounter().GetValue() + f.Metric[0].GetGauge().GetValue()
 	}
 	u.mallocs, u.bytes = value("go_memstats_mallocs_total"), value("go_memstats_alloc_bytes_total")
+	if f := families["go_gc_duration_seconds"]; f != nil && len(f.Metric) > 0 {
+		u.cycles = float64(f.Metric[0].GetSummary().GetSampleCount())
+	}
 	u.heap, u.stack = value("go_memstats_heap_alloc_bytes"), value("go_memstats_stack_inuse_bytes")
 	return u, nil
 }

@@ -58,7 +58,7 @@ func (f *field) profile(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), roleVariable+"=gate", configVariable+"="+config, profileVariable+"="+f.o.profile,
 		listenVariable+"="+addr, adminVariable+"="+admin)
-	if f.gate, err = start(ctx, cmd, addr, admin); err != nil {
+	if f.gate, err = f.keep(start(ctx, cmd, addr, admin)); err != nil {
 		return err
 	}
 	targets := f.gateCalls()
@@ -77,8 +77,8 @@ func (f *field) profile(ctx context.Context) error {
 	if _, err := f.rounds(ctx, targets); err != nil {
 		return err
 	}
-	f.gate.stop()
-	f.gate = nil
+	f.stop()
+	f.started = nil
 	fmt.Fprintln(os.Stderr, "profile written to", f.o.profile)
 	return nil
 }

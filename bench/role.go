@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +25,8 @@ const (
 	dirVariable    = "SANGATE_BENCH_DIR"
 	listenVariable = "SANGATE_BENCH_LISTEN"
 	adminVariable  = "SANGATE_BENCH_ADMIN"
+	plainVariable  = "SANGATE_BENCH_PLAIN"   // listen without TLS, too, for what stands in front
+	ticketVariable = "SANGATE_BENCH_TICKETS" // take session tickets
 )
 
 // An answered is a recorded answer of the gate, which the bare handler gives.
@@ -71,10 +74,17 @@ func play(role string) error {
 	if err != nil {
 		return err
 	}
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
+	if at := os.Getenv(plainVariable); at != "" {
+		plain, err := net.Listen("tcp", at)
+		if err != nil {
+			return err
+		}
+		go func() { failed <- http.Serve(plain, handler) }()
+	}
 	go func() { failed <- http.Serve(admin, promhttp.Handler()) }()
-	server := &http.Server{Handler: handler, TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert},
-		ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: os.Getenv("SANGATE_BENCH_TICKETS") == ""}}
+	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert},
+		ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: os.Getenv(ticketVariable) == ""}}
 	go func() { failed <- server.ServeTLS(ln, "", "") }()
 	return <-failed
 }

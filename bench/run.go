@@ -16,11 +16,12 @@ import (
 
 // A field is the servers that are measured.
 type field struct {
-	o               options
-	w               *world
-	bare, sdk       *process
-	gate, ticketed  *process
-	nginx, bareTick *process
+	o options
+	w *world
+
+	gate, bare, sdk, nginx   *process
+	gateTickets, bareTickets *process // with session tickets
+	started                  []*process
 }
 
 // The requests.
@@ -79,6 +80,9 @@ func run(ctx context.Context, o options) (err error) {
 	p := &page{o: o}
 	for _, s := range []section{
 		{"calls", f.calls},
+		{"connections", f.connections},
+		{"reload", f.reload},
+		{"memory", f.memory},
 	} {
 		if !o.only.MatchString(s.name) {
 			continue
@@ -95,6 +99,7 @@ type section struct {
 	run  func(context.Context, *page) error
 }
 
+// start starts what every section needs; the rest is started by its section.
 func (f *field) start(ctx context.Context) (err error) {
 	if f.gate, err = f.startGate(ctx, "gate", "", ""); err != nil {
 		return err
@@ -102,15 +107,30 @@ func (f *field) start(ctx context.Context) (err error) {
 	if err := f.record(ctx); err != nil {
 		return err
 	}
-	if f.bare, err = f.startRole(ctx, "bare"); err != nil {
+	plain, err := freeAddress()
+	if err != nil {
 		return err
 	}
-	f.sdk, err = f.startRole(ctx, "sdk")
+	if f.bare, err = f.startRole(ctx, "bare", plainVariable+"="+plain); err != nil {
+		return err
+	}
+	if f.sdk, err = f.startRole(ctx, "sdk"); err != nil {
+		return err
+	}
+	f.nginx, err = f.startNginx(ctx, "nginx", plain, "off")
 	return err
 }
 
+// keep has a server stopped at the end.
+func (f *field) keep(p *process, err error) (*process, error) {
+	if err == nil {
+		f.started = append(f.started, p)
+	}
+	return p, err
+}
+
 func (f *field) stop() {
-	for _, p := range []*process{f.nginx, f.sdk, f.bare, f.bareTick, f.gate, f.ticketed} {
+	for _, p := range f.started {
 		p.stop()
 	}
 }
@@ -126,8 +146,7 @@ func (f *field) startGate(ctx context.Context, name, tlsLines, more string) (*pr
 	}
 	cmd := exec.CommandContext(ctx, f.o.gate, "serve", "--config", file,
 		"--set", "listen="+addr, "--set", "admin="+admin, "--set", "log.level=warn")
-	cmd.Env = append(os.Environ(), os.Getenv("GATEENV"))
-	return start(ctx, cmd, addr, admin)
+	return f.keep(start(ctx, cmd, addr, admin))
 }
 
 func (f *field) startRole(ctx context.Context, role string, env ...string) (*process, error) {
@@ -142,7 +161,7 @@ func (f *field) startRole(ctx context.Context, role string, env ...string) (*pro
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), roleVariable+"="+role, dirVariable+"="+f.w.dir, listenVariable+"="+addr, adminVariable+"="+admin)
 	cmd.Env = append(cmd.Env, env...)
-	return start(ctx, cmd, addr, admin)
+	return f.keep(start(ctx, cmd, addr, admin))
 }
 
 func twoAddresses() (a, b string, err error) {
@@ -203,7 +222,8 @@ func (f *field) calls(ctx context.Context, p *page) error {
 		f.mcp("bare net/http, the MCP answer", f.bare, f.w.key, "2026-07-28"),
 	}
 	targets = append(targets, f.gateCalls()...)
-	targets = append(targets, f.mcp("plain SDK, MCP 2026-07-28, no token", f.sdk, f.w.key, "2026-07-28"))
+	targets = append(targets, f.mcp("plain SDK, MCP 2026-07-28, no token", f.sdk, f.w.key, "2026-07-28"),
+		f.octopus("nginx in front of bare, the Octopus answer", f.nginx, f.w.key))
 	samples, err := f.rounds(ctx, targets)
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type Bundle struct {
 	pool   *x509.CertPool
 	bound  map[[32]byte][]Domain // by SHA-256 of the anchor; anchors that are not here vouch for any name
 	digest [32]byte
+	known  known // clients it was seen to vouch for
 }
 
 // A Domain is a SPIFFE trust domain with its authorities. They vouch for SPIFFE

@@ -25,6 +25,13 @@ type TLSOptions struct {
 	Now            func() time.Time // time.Now where nil
 }
 
+func (o *TLSOptions) clock() func() time.Time {
+	if o.Now == nil {
+		return time.Now
+	}
+	return o.Now
+}
+
 // ServerConfig returns the TLS configuration for handshakes under this
 // snapshot. It asks for a client certificate, verifies it against the bundle
 // and then by [CheckLeaf], on resumption too: that is why the latter stands in
@@ -34,10 +41,7 @@ func (s *Snapshot) ServerConfig(opts TLSOptions) *tls.Config {
 	if opts.MinVersion == 0 {
 		opts.MinVersion = tls.VersionTLS13
 	}
-	now := opts.Now
-	if now == nil {
-		now = time.Now
-	}
+	now := opts.clock()
 	return &tls.Config{
 		Certificates:           []tls.Certificate{*s.Certificate},
 		ClientCAs:              s.Bundle.pool,

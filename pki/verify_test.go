@@ -163,18 +163,20 @@ func TestHandshakeReason(t *testing.T) {
 		{"name constraints violated", named.Issue(t, pkitest.Leaf{DNS: []string{"a.example.com"}}), Untrusted},
 	}
 	s := snapshotOf(t, server, ca)
-	addr, results := handshakes(t, func() *tls.Config { return s.ServerConfig(TLSOptions{}) }, 10*time.Second)
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			clientErr := dial(addr, clientConfig(server, tt.cert))
-			r := next(t, results)
-			if got := HandshakeReason(r.err, now); got != tt.want {
-				t.Errorf("got %q from %v (client: %v), want %q", got, r.err, clientErr, tt.want)
-			}
-			if (clientErr == nil) != (tt.want == "") {
-				t.Errorf("client: %v", clientErr)
-			}
-		})
+	for kind, config := range map[string]*tls.Config{"verified": s.ServerConfig(TLSOptions{}), "known": s.KnownConfig(TLSOptions{}), "known by now": s.KnownConfig(TLSOptions{})} {
+		addr, results := handshakes(t, func() *tls.Config { return config }, 10*time.Second)
+		for _, tt := range tests {
+			t.Run(kind+"/"+tt.name, func(t *testing.T) {
+				clientErr := dial(addr, clientConfig(server, tt.cert))
+				r := next(t, results)
+				if got := HandshakeReason(r.err, now); got != tt.want {
+					t.Errorf("got %q from %v (client: %v), want %q", got, r.err, clientErr, tt.want)
+				}
+				if (clientErr == nil) != (tt.want == "") {
+					t.Errorf("client: %v", clientErr)
+				}
+			})
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ func (c *connection) Close() error {
 
 // identify notes who the handshake proved is there.
 func (c *connection) identify(state tls.ConnectionState) {
-	c.peer = pki.NewPeer(state.PeerCertificates, c.snapshot.PKI.Bundle, state.VerifiedChains)
+	c.peer = c.snapshot.PKI.PeerOf(&state)
 }
 
 type connectionKey struct{}

@@ -27,6 +27,7 @@ type listener struct {
 	now     func() time.Time
 	timeout time.Duration
 
+	addresses  addresses
 	open       chan struct{} // one for each open connection
 	handshakes chan struct{} // one for each handshake in flight
 	ready      chan *tls.Conn
@@ -90,17 +91,24 @@ func acquire(ctx context.Context, slots chan<- struct{}) bool {
 	}
 }
 
-// configFor picks the snapshot that the whole handshake is done under.
+// configFor picks the snapshot that the whole handshake is done under. Who is
+// refused is to be told why, so a client from where the last one was refused, or
+// none came yet, is verified by crypto/tls, which has an alert for each reason.
 func (l *listener) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	c := hello.Conn.(*connection)
 	c.snapshot = l.gate.Snapshot()
+	if l.addresses.expected(addressOf(c.Conn)) {
+		return c.snapshot.TLSKnown, nil
+	}
 	return c.snapshot.TLS, nil
 }
 
 func (l *listener) handshake(c *connection, conn *tls.Conn) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
 	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
+	err := conn.HandshakeContext(ctx)
+	l.addresses.note(addressOf(c.Conn), err == nil)
+	if err != nil {
 		l.refused(ctx, c, err)
 		_ = conn.Close()
 		return

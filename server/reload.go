@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"reflect"
@@ -91,10 +90,12 @@ func (s *Server) dropped(n int) {
 	s.metrics.AnchorDropped("client", n)
 }
 
-func (s *Server) handshakeConfig(c *config.Config) *tls.Config {
+// takePKI has a snapshot decide and do its handshakes by what the keeper holds.
+func (s *Server) takePKI(next *auth.Snapshot, c *config.Config) {
+	next.PKI = s.pki.Snapshot()
 	version, _ := c.TLS.Version() // was checked when c was loaded
-	return s.pki.Snapshot().ServerConfig(pki.TLSOptions{
-		MinVersion: version, SessionTickets: c.TLS.SessionTickets, Curves: c.TLS.CurveIDs(), Now: s.opts.Now})
+	options := pki.TLSOptions{MinVersion: version, SessionTickets: c.TLS.SessionTickets, Curves: c.TLS.CurveIDs(), Now: s.opts.Now}
+	next.TLS, next.TLSKnown = next.PKI.ServerConfig(options), next.PKI.KnownConfig(options)
 }
 
 // filesChanged is called when a certificate, a CA, a revocation list, the
@@ -166,7 +167,7 @@ func (s *Server) reloadCertificates() error {
 
 // takeUp puts the keeper's snapshot in force. Callers hold mu.
 func (s *Server) takeUp() {
-	s.swap(func(next *auth.Snapshot) { next.PKI, next.TLS = s.pki.Snapshot(), s.handshakeConfig(s.config) })
+	s.swap(func(next *auth.Snapshot) { s.takePKI(next, s.config) })
 }
 
 func (s *Server) reloadConfig(ctx context.Context) error {
@@ -237,7 +238,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	behind.Commit()
 	catalog, _ := s.catalog(next, s.tools, behind.Declared()) // was tried, and offers never keep one from being made
 	s.swap(func(snap *auth.Snapshot) {
-		snap.PKI, snap.TLS = s.pki.Snapshot(), s.handshakeConfig(next)
+		s.takePKI(snap, next)
 		snap.Tenants, snap.Admins, snap.Keys, snap.Tools = next.Table, next.AdminTable, ring, catalog
 		snap.Tokens, snap.Proxies = tokens.Commit(), next.ProxySet
 	})

@@ -163,8 +163,10 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.gate = auth.NewGate(&auth.Snapshot{Generation: 1, PKI: s.pki.Snapshot(), TLS: s.handshakeConfig(s.config),
-		Tenants: s.config.Table, Admins: s.config.AdminTable, Keys: ring, Proxies: s.config.ProxySet, Tokens: tokens.Commit(), Tools: catalog}, s.opts.Now)
+	first := &auth.Snapshot{Generation: 1, Tenants: s.config.Table, Admins: s.config.AdminTable, Keys: ring,
+		Proxies: s.config.ProxySet, Tokens: tokens.Commit(), Tools: catalog}
+	s.takePKI(first, s.config)
+	s.gate = auth.NewGate(first, s.opts.Now)
 	s.metrics.Certificates(func() *pki.Snapshot { return s.gate.Snapshot().PKI })
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
 	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Audit: s.auditChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes}

@@ -1,0 +1,86 @@
+package pki
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sangate/sangate/pki/pkitest"
+)
+
+// TestKnown: who is known from before is refused all the same as soon as there is
+// a reason, and for that reason.
+func TestKnown(t *testing.T) {
+	server, ca, other := pkitest.NewCA(t, "server"), pkitest.NewCA(t, "clients"), pkitest.NewCA(t, "other")
+	now := time.Now()
+	short := ca.Intermediate(t, "short", func(c *x509.Certificate) { c.NotAfter = now.Add(time.Hour) })
+	cert := short.Issue(t, pkitest.Leaf{DNS: []string{"a.example"}})
+	stranger := other.Issue(t, pkitest.Leaf{DNS: []string{"a.example"}})
+	var clock atomic.Pointer[time.Time]
+	clock.Store(&now)
+	options := TLSOptions{Now: func() time.Time { return *clock.Load() }}
+	s := snapshotOf(t, server, ca)
+	revoked := *s
+	revoked.Revocation = revoker{cert.Leaf.SerialNumber.String()}
+	gone := snapshotOf(t, server, other)
+	var current atomic.Pointer[tls.Config]
+	current.Store(s.KnownConfig(options))
+	addr, results := handshakes(t, current.Load, 10*time.Second)
+	for i, step := range []struct {
+		config *tls.Config
+		at     time.Time
+		cert   *pkitest.Cert
+		want   Reason
+	}{
+		{s.KnownConfig(options), now, cert, ""},
+		{s.KnownConfig(options), now, cert, ""},
+		{s.KnownConfig(options), now, stranger, Untrusted},
+		{revoked.KnownConfig(options), now, cert, Revoked},
+		{gone.KnownConfig(options), now, cert, Untrusted},
+		{s.KnownConfig(options), now.Add(2 * time.Hour), cert, Expired}, // its intermediate is
+		{s.KnownConfig(options), now.Add(-48 * time.Hour), cert, NotYetValid},
+		{s.KnownConfig(options), now, cert, ""},
+	} {
+		current.Store(step.config)
+		clock.Store(&step.at)
+		client := clientConfig(server, step.cert)
+		client.Time = func() time.Time { return now }
+		_ = dial(addr, client)
+		if r := next(t, results); HandshakeReason(r.err, step.at) != step.want {
+			t.Errorf("step %d: %v, want %q", i, r.err, step.want)
+		}
+	}
+	if n := len(s.Bundle.known.peers); n != 1 {
+		t.Errorf("%d are known, want the one that was let in", n)
+	}
+}
+
+// TestKnownIsBounded: however many come, so many are known.
+func TestKnownIsBounded(t *testing.T) {
+	var k known
+	for i := range maxKnown + 100 {
+		sum := [32]byte{}
+		copy(sum[:], strconv.Itoa(i))
+		k.put(sum, &Peer{})
+	}
+	if len(k.peers) != maxKnown {
+		t.Errorf("%d are known", len(k.peers))
+	}
+}
+
+// revoker has revoked one serial number.
+type revoker struct{ serial string }
+
+func (r revoker) Prepare(chain []*x509.Certificate, _ []SAN) any {
+	return chain[0].SerialNumber.String()
+}
+
+func (r revoker) Check(prepared any, _ time.Time) Finding {
+	if prepared == r.serial {
+		return Finding{Reason: Revoked}
+	}
+	return Finding{}
+}
