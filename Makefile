@@ -8,7 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 TAGS    := noawskms,noazurekms,nocloudkms,nobadger,nomysql
 TOOL    := go tool -modfile=tools/go.mod
 
-.PHONY: dev test lint build certs-dev bench profile
+.PHONY: dev test lint build certs-dev bench bench-short profile
 
 # A working gate on https://127.0.0.1:8443, everything in certs-dev/.
 dev: build
@@ -34,14 +34,18 @@ build:
 certs-dev: build
 	bin/sangate dev --once
 
-# What the gate costs beside net/http, the SDK and nginx: a table in
-# docs/performance.md. Takes about ten minutes, on a machine that does nothing else.
-bench: build
-	@command -v nginx >/dev/null || { echo "nginx is missing: apt-get install nginx-light"; exit 1; }
-	CGO_ENABLED=0 go build -modfile=tools/go.mod -o bin/vegeta github.com/tsenart/vegeta/v12
+# What the gate costs beside net/http, the SDK and nginx: docs/performance.md.
+# Takes ten minutes on a machine that does nothing else.
+bench: bin/vegeta build
 	go run ./bench -page docs/performance.md
 
-# The profile that `make build` optimises by, taken under the load of the benchmark.
-profile:
-	CGO_ENABLED=0 go build -modfile=tools/go.mod -o bin/vegeta github.com/tsenart/vegeta/v12
+# The same in seconds, to see that it runs: its figures mean nothing.
+bench-short: bin/vegeta build
+	go run ./bench -rounds 1 -length 300ms
+
+bin/vegeta:
+	CGO_ENABLED=0 go build -modfile=tools/go.mod -o $@ github.com/tsenart/vegeta/v12
+
+# The profile that `make build` optimises by, taken under the benchmark's load.
+profile: bin/vegeta
 	go run ./bench -rounds 1 -length 4s -cpuprofile cmd/sangate/default.pgo

@@ -36,6 +36,13 @@ func profiled() (err error) {
 	if err := pprof.StartCPUProfile(out); err != nil {
 		return err
 	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	go func() {
+		for range hup {
+			s.Reload()
+		}
+	}()
 	err = s.Run(ctx)
 	pprof.StopCPUProfile()
 	return errors.Join(err, out.Close())
@@ -64,7 +71,9 @@ func (f *field) profile(ctx context.Context) error {
 	targets := f.gateCalls()
 	fresh := f.octopus("gate, new connections", f.gate, f.w.key)
 	fresh.oneShot = true
-	targets = append(targets, fresh)
+	hup := f.octopus("gate, reloaded", f.gate, f.w.key)
+	hup.during = f.hup
+	targets = append(targets, fresh, hup)
 	if f.o.only.String() != "" {
 		kept := targets[:0]
 		for _, t := range targets {

@@ -77,7 +77,12 @@ func run(ctx context.Context, o options) (err error) {
 	if err := f.start(ctx); err != nil {
 		return err
 	}
+	version, err := exec.CommandContext(ctx, o.gate, "version").Output()
+	if err != nil {
+		return fmt.Errorf("%s version: %w", o.gate, err)
+	}
 	p := &page{o: o}
+	p.intro(string(version))
 	for _, s := range []section{
 		{"calls", f.calls},
 		{"connections", f.connections},

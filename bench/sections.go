@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"syscall"
@@ -42,18 +43,7 @@ func (f *field) connections(ctx context.Context, p *page) (err error) {
 func (f *field) reload(ctx context.Context, p *page) error {
 	quiet := f.octopus("left alone", f.gate, f.w.key)
 	busy := f.octopus("SIGHUP every 100 ms", f.gate, f.w.key)
-	busy.during = func(ctx context.Context) {
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				_ = f.gate.cmd.Process.Signal(syscall.SIGHUP) // where it is gone, the load fails
-			}
-		}
-	}
+	busy.during = f.hup
 	targets := []*target{quiet, busy}
 	samples, err := f.rounds(ctx, targets)
 	if err != nil {
@@ -61,6 +51,20 @@ func (f *field) reload(ctx context.Context, p *page) error {
 	}
 	p.reload(targets, samples)
 	return nil
+}
+
+// hup has the gate read everything again every 100 ms.
+func (f *field) hup(ctx context.Context) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = f.gate.cmd.Process.Signal(syscall.SIGHUP) // where it is gone, the load fails
+		}
+	}
 }
 
 // idle is how many connections the memory of one is measured by.
@@ -119,7 +123,11 @@ func (f *field) open(ctx context.Context, server *process, config *tls.Config, n
 		if err != nil {
 			return err
 		}
+		_, err = io.Copy(io.Discard, resp.Body) // else the connection is not kept
 		_ = resp.Body.Close()
+		if err != nil {
+			return err
+		}
 		if resp.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s: %s", server.addr, resp.Status)
 		}
