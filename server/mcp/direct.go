@@ -81,7 +81,7 @@ func (h *Handler) callDirect(w http.ResponseWriter, r *http.Request, m *message,
 // understood reports whether a request is one of the direct path's, by its headers
 // and its message, and whether it is of the revision without sessions.
 func understood(head http.Header, m *message) (stateless, ok bool) {
-	if !plainID(m.id) || m.response || m.other || m.meta.other || m.meta.progress || len(head["Last-Event-Id"]) > 0 ||
+	if !plainID(m.id) || m.response || m.other || len(head["Last-Event-Id"]) > 0 ||
 		len(head["Content-Type"]) != 1 || head["Content-Type"][0] == "" || !accepts(head["Accept"]) {
 		return false, false
 	}
@@ -94,10 +94,10 @@ func understood(head http.Header, m *message) (stateless, ok bool) {
 		return false, false
 	}
 	if stateless = revision == statelessRevision; !stateless {
-		if revision != "" && !slices.Contains(olderRevisions, revision) || m.meta.revision != "" || m.meta.capabilities != nil || m.meta.info != nil {
+		if revision != "" && !slices.Contains(olderRevisions, revision) || m.meta != nil && !m.meta.unknown() {
 			return false, false
 		}
-	} else if m.meta.revision != statelessRevision || !m.meta.plain() || !is(head["Mcp-Method"], m.method) {
+	} else if m.meta == nil || m.meta.other || m.meta.progress || m.meta.revision != statelessRevision || !m.meta.plain || !is(head["Mcp-Method"], m.method) {
 		return false, false
 	}
 	introduced := m.protocol != "" || m.client.capabilities != nil || m.client.info != nil
@@ -112,13 +112,18 @@ func understood(head http.Header, m *message) (stateless, ok bool) {
 	case methodPing:
 		ok = !stateless && !named && !introduced
 	case methodInitialize:
-		ok = !stateless && !named && !m.meta.there && slices.Contains(olderRevisions, m.protocol) && m.client.plain()
+		ok = !stateless && !named && m.meta == nil && slices.Contains(olderRevisions, m.protocol) && m.client.plain()
 	}
 	return stateless, ok
 }
 
 // revisionHeader says of which revision a request is.
 const revisionHeader = "Mcp-Protocol-Version"
+
+// unknown reports whether nothing in it belongs to the protocol.
+func (m *meta) unknown() bool {
+	return !m.other && !m.progress && m.revision == "" && m.capabilities == nil && m.info == nil
+}
 
 // olderRevisions are those with sessions.
 var olderRevisions = []string{"2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -321,4 +322,31 @@ func FuzzDirect(f *testing.F) {
 		}
 		b.hold(t, sent{h, body})
 	})
+}
+
+// TestMetasAreBounded: what clients say of themselves is remembered, so many of
+// them, and nothing that is another with each request.
+func TestMetasAreBounded(t *testing.T) {
+	b := newBench(t)
+	ask := func(client, more string) {
+		s := request("2026-07-28", "tools/list", "", "1", `{}`)
+		s.Body = strings.Replace(strings.Replace(s.Body, `"name":"t"`, `"name":"`+client+`"`, 1), `,"traceparent":"00-1"`, more, 1)
+		if res := b.answer(s, b.handler.Post); res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %d", s.Body, res.StatusCode)
+		}
+	}
+	for i := range 3 {
+		ask("one", "")
+		ask("one", `,"traceparent":"00-`+strconv.Itoa(i)+`"`)
+		ask(strings.Repeat("long", 500+i), "")
+	}
+	if n := b.handler.Metas(); n != 1 {
+		t.Errorf("%d are remembered, want one", n)
+	}
+	for i := range 1100 {
+		ask("client "+strconv.Itoa(i), "")
+	}
+	if n := b.handler.Metas(); n != 1024 {
+		t.Errorf("%d are remembered, want 1024", n)
+	}
 }

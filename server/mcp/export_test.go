@@ -15,3 +15,6 @@ func (h *Handler) PostDirect(w http.ResponseWriter, r *http.Request) (direct boo
 	})
 	return direct
 }
+
+// Metas is how many _meta are remembered.
+func (h *Handler) Metas() int { return len(h.metas.known) }

@@ -49,6 +49,7 @@ type Handler struct {
 	sdk      http.Handler // answers with JSON, and
 	stream   http.Handler // with events, for calls that tell their progress
 	sessions *sessions
+	metas    metas
 	identity string // what 2026-07-28 has in _meta of results, as JSON
 }
 
@@ -87,7 +88,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, direct func(http.
 		return
 	}
 	var msg message
-	if err := msg.parse(body); err != nil {
+	if err := msg.parse(body, &h.metas); err != nil {
 		answer.FailWith(w, r, err)
 		return
 	}

@@ -1,8 +1,6 @@
 package mcp
 
 import (
-	"bytes"
-
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sangate/sangate/server/answer"
@@ -22,26 +20,17 @@ type message struct {
 	arguments jsontext.Value
 	protocol  string // protocolVersion, of initialize
 	client    client // of initialize
-	meta      meta
-	other     bool // there is more
+	meta      *meta  // nil: none
+	other     bool   // there is more
 }
 
 // A client is what one says about itself.
 type client struct{ capabilities, info jsontext.Value }
 
-// A meta is _meta of a request.
-type meta struct {
-	there    bool
-	revision string // what the request says it is of; "" where nothing
-	client
-	progress bool // it asks to be told how far a tool is
-	other    bool // more that belongs to the protocol
-}
-
 // parse accepts one message: no batch, no name twice or in other case, no
 // invalid UTF-8, nothing unknown in the envelope, no params but an object, and
 // neither request nor response is nothing. It reads the body once.
-func (m *message) parse(body []byte) error {
+func (m *message) parse(body []byte, metas *metas) error {
 	r := object.Read(body)
 	version, ok := "", true
 	r.Enter()
@@ -55,7 +44,7 @@ func (m *message) parse(body []byte) error {
 			m.method = known(r.Text())
 		case "params":
 			m.params = true
-			m.readParams(r)
+			m.readParams(r, metas)
 		case "result", "error":
 			m.response = true
 			r.Value()
@@ -71,7 +60,7 @@ func (m *message) parse(body []byte) error {
 	return nil
 }
 
-func (m *message) readParams(r *object.Reader) {
+func (m *message) readParams(r *object.Reader, metas *metas) {
 	r.Enter()
 	for name, more := r.Next(); more; name, more = r.Next() {
 		switch text := r.Kind() == '"'; {
@@ -86,34 +75,9 @@ func (m *message) readParams(r *object.Reader) {
 		case string(name) == "clientInfo":
 			m.client.info = r.Value()
 		case string(name) == "_meta" && r.Kind() == '{':
-			m.meta.read(r)
+			m.meta = metas.read(r.Value())
 		default:
 			m.other = true
-			r.Value()
-		}
-	}
-}
-
-// Names in _meta that belong to the protocol (revision 2026-07-28).
-const metaPrefix = "io.modelcontextprotocol/"
-
-func (m *meta) read(r *object.Reader) {
-	m.there = true
-	r.Enter()
-	for name, more := r.Next(); more; name, more = r.Next() {
-		own, reserved := bytes.CutPrefix(name, []byte(metaPrefix))
-		switch {
-		case reserved && string(own) == "protocolVersion" && r.Kind() == '"':
-			m.revision = known(r.Text())
-		case reserved && string(own) == "clientCapabilities":
-			m.capabilities = r.Value()
-		case reserved && string(own) == "clientInfo":
-			m.info = r.Value()
-		case string(name) == "progressToken":
-			m.progress = true
-			r.Value()
-		default:
-			m.other = m.other || reserved
 			r.Value()
 		}
 	}
@@ -136,7 +100,9 @@ func known(text []byte) string {
 
 // wantsProgress reports whether the message calls a tool and asks to be told how
 // far it is.
-func (m *message) wantsProgress() bool { return m.method == methodCall && m.meta.progress }
+func (m *message) wantsProgress() bool {
+	return m.method == methodCall && m.meta != nil && m.meta.progress
+}
 
 // tool returns the name of the tool the message calls, or "", and the arguments;
 // nil where it cannot be read.
