@@ -23,7 +23,6 @@ type rawClient struct {
 	r       *bufio.Reader
 	request []byte
 	body    []byte // of the last answer
-	status  string
 }
 
 func newRawClient(t testing.TB, addr string, config *tls.Config, request []byte) *rawClient {
