@@ -8,7 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 TAGS    := noawskms,noazurekms,nocloudkms,nobadger,nomysql
 TOOL    := go tool -modfile=tools/go.mod
 
-.PHONY: dev test lint build certs-dev bench bench-short profile
+.PHONY: dev test lint build certs-dev bench bench-short bench-diff profile
 
 # A working gate on https://127.0.0.1:8443, everything in certs-dev/.
 dev: build
@@ -49,3 +49,8 @@ bin/vegeta:
 # The profile that `make build` optimises by, taken under the benchmark's load.
 profile: bin/vegeta
 	go run ./bench -rounds 1 -length 4s -cpuprofile cmd/sangate/default.pgo
+
+# The Go benchmarks of the hot path here and at the last release (or BASE=…),
+# compared by benchstat.
+bench-diff:
+	scripts/bench-diff $(BASE)

@@ -82,7 +82,7 @@ func (t *target) attack(ctx context.Context, o options, w *world) (s sample, err
 	if t.during != nil {
 		wg.Go(func() { t.during(beside) })
 	}
-	r, err := t.vegeta(ctx, o, w)
+	r, err := t.vegeta(ctx, o, w, "results")
 	stop()
 	wg.Wait()
 	if err != nil {
@@ -103,9 +103,9 @@ func (t *target) attack(ctx context.Context, o options, w *world) (s sample, err
 	return s, nil
 }
 
-func (t *target) vegeta(ctx context.Context, o options, w *world) (*report, error) {
+func (t *target) vegeta(ctx context.Context, o options, w *world, name string) (*report, error) {
 	workers := strconv.Itoa(o.workers)
-	results := w.loadPath("results")
+	results := w.loadPath(name)
 	args := []string{"attack", "-targets", t.file, "-output", results, "-duration", o.length.String(), "-rate", "0",
 		"-workers", workers, "-max-workers", workers, "-connections", workers, "-max-body", "0", "-timeout", "10s",
 		"-cert", w.path("client.crt"), "-key", w.path("client.key"), "-root-certs", w.path("root.crt"),

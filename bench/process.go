@@ -69,6 +69,7 @@ type usage struct {
 	rss            float64 // bytes, now
 	heap, stack    float64 // bytes in use, now
 	cycles         float64 // of the garbage collector
+	reloads        float64 // of the gate's configuration
 }
 
 // usage reads it: CPU time and memory from the system, with all children, and
@@ -119,6 +120,13 @@ func (p *process) usage(ctx context.Context) (u usage, err error) {
 		return f.Metric[0].GetCounter().GetValue() + f.Metric[0].GetGauge().GetValue()
 	}
 	u.mallocs, u.bytes = value("go_memstats_mallocs_total"), value("go_memstats_alloc_bytes_total")
+	if f := families["sangate_config_reloads_total"]; f != nil {
+		for _, m := range f.Metric {
+			if m.GetLabel()[0].GetValue() == "ok" {
+				u.reloads += m.GetCounter().GetValue()
+			}
+		}
+	}
 	if f := families["go_gc_duration_seconds"]; f != nil && len(f.Metric) > 0 {
 		u.cycles = float64(f.Metric[0].GetSummary().GetSampleCount())
 	}

@@ -86,8 +86,11 @@ func run(ctx context.Context, o options) (err error) {
 	for _, s := range []section{
 		{"calls", f.calls},
 		{"connections", f.connections},
+		{"storm", f.storm},
 		{"reload", f.reload},
+		{"collector", f.collector},
 		{"memory", f.memory},
+		{"scale", f.scale},
 	} {
 		if !o.only.MatchString(s.name) {
 			continue
@@ -140,8 +143,8 @@ func (f *field) stop() {
 	}
 }
 
-func (f *field) startGate(ctx context.Context, name, tlsLines, more string) (*process, error) {
-	file, err := f.w.config(name, tlsLines, more)
+func (f *field) startGate(ctx context.Context, name, tlsLines, tenants string, env ...string) (*process, error) {
+	file, err := f.w.config(name, tlsLines, tenants)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +154,7 @@ func (f *field) startGate(ctx context.Context, name, tlsLines, more string) (*pr
 	}
 	cmd := exec.CommandContext(ctx, f.o.gate, "serve", "--config", file,
 		"--set", "listen="+addr, "--set", "admin="+admin, "--set", "log.level=warn")
+	cmd.Env = append(os.Environ(), env...)
 	return f.keep(start(ctx, cmd, addr, admin))
 }
 

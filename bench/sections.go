@@ -49,26 +49,85 @@ func (f *field) reload(ctx context.Context, p *page) error {
 	if err != nil {
 		return err
 	}
-	p.reload(targets, samples)
+	u, err := f.gate.usage(ctx)
+	if err != nil {
+		return err
+	}
+	if want := float64(f.o.rounds) * f.o.length.Seconds() * 10 / 4; u.reloads < want {
+		return fmt.Errorf("%.0f reloads, at least %.0f were meant to be: what was measured is something else", u.reloads, want)
+	}
+	p.reload(targets, samples, u.reloads)
 	return nil
 }
 
-// hup has the gate read everything again every 100 ms.
+// hup gives the gate another configuration every 100 ms and has it read
+// everything again.
 func (f *field) hup(ctx context.Context) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for i := 0; ; i++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			_ = f.gate.cmd.Process.Signal(syscall.SIGHUP) // where it is gone, the load fails
+			// What fails here shows: the generation that the section looks at stays.
+			if f.w.change("gate", i) == nil {
+				_ = f.gate.cmd.Process.Signal(syscall.SIGHUP)
+			}
 		}
 	}
 }
 
+// storm measures calls on kept connections while others do nothing but open new
+// ones, as many at once as they can.
+func (f *field) storm(ctx context.Context, p *page) error {
+	var targets []*target
+	for _, server := range []struct {
+		name string
+		*process
+	}{{"bare net/http", f.bare}, {"gate, API key", f.gate}} {
+		calm := f.octopus(server.name, server.process, f.w.key)
+		stormy := f.octopus(server.name+", in a storm", server.process, f.w.key)
+		fresh := f.octopus("the storm", server.process, f.w.key)
+		fresh.oneShot = true
+		if err := fresh.write(f.w, 100+len(targets)); err != nil {
+			return err
+		}
+		stormy.during = func(ctx context.Context) {
+			o := f.o
+			o.length, o.workers = time.Minute, 64
+			_, _ = fresh.vegeta(ctx, o, f.w, "storm") // ends with ctx
+		}
+		targets = append(targets, calm, stormy)
+	}
+	samples, err := f.rounds(ctx, targets)
+	if err != nil {
+		return err
+	}
+	p.storm(targets, samples)
+	return nil
+}
+
+// collector measures what settings of the garbage collector cost and save.
+func (f *field) collector(ctx context.Context, p *page) error {
+	targets := []*target{f.octopus("as it comes", f.gate, f.w.key)}
+	for _, env := range []string{"GOGC=100", "GOGC=400", "GOMEMLIMIT=48MiB"} {
+		gate, err := f.startGate(ctx, strings.ToLower(strings.ReplaceAll(env, "=", "-")), "", "", env)
+		if err != nil {
+			return err
+		}
+		targets = append(targets, f.octopus("`"+env+"`", gate, f.w.key))
+	}
+	samples, err := f.rounds(ctx, targets)
+	if err != nil {
+		return err
+	}
+	p.collector(targets, samples)
+	return nil
+}
+
 // idle is how many connections the memory of one is measured by.
-const idle = 2000
+const idle = 10_000
 
 // memory measures what an idle connection costs, that has made a call.
 func (f *field) memory(ctx context.Context, p *page) error {
@@ -76,7 +135,18 @@ func (f *field) memory(ctx context.Context, p *page) error {
 	if err != nil {
 		return err
 	}
-	servers := []*process{f.bare, f.gate}
+	bare, err := f.startRole(ctx, "bare", collectOften)
+	if err != nil {
+		return err
+	}
+	gate, err := f.startGate(ctx, "idle", "", "", collectOften)
+	if err != nil {
+		return err
+	}
+	servers, idle := []*process{bare, gate}, idle
+	if f.o.rounds == 1 { // only to see that it runs
+		idle = 500
+	}
 	per := make([]usage, len(servers))
 	for i, server := range servers {
 		// A server that has just done something else holds memory of that.
@@ -95,9 +165,9 @@ func (f *field) memory(ctx context.Context, p *page) error {
 		if err != nil {
 			return err
 		}
-		per[i] = usage{rss: (during.rss - before.rss) / idle, heap: (during.heap - before.heap) / idle, stack: (during.stack - before.stack) / idle}
+		per[i] = usage{rss: (during.rss - before.rss) / float64(idle), heap: (during.heap - before.heap) / float64(idle), stack: (during.stack - before.stack) / float64(idle)}
 	}
-	p.memory(per[0], per[1])
+	p.memory(idle, per[0], per[1])
 	return nil
 }
 
@@ -138,14 +208,18 @@ func (f *field) open(ctx context.Context, server *process, config *tls.Config, n
 	return while()
 }
 
-// settled is the usage when the collector has run twice: what is held.
+// settled is the usage of a server that has nothing to do, when the collector has
+// run again: what is held.
 func (p *process) settled(ctx context.Context) (u usage, err error) {
+	if err := p.quiet(ctx); err != nil {
+		return u, err
+	}
 	before, err := p.usage(ctx)
 	if err != nil {
 		return u, err
 	}
-	for range 1000 { // the metrics themselves are garbage enough
-		if u, err = p.usage(ctx); err != nil || u.cycles >= before.cycles+2 {
+	for range 5000 { // the metrics themselves are garbage enough
+		if u, err = p.usage(ctx); err != nil || u.cycles > before.cycles {
 			return u, err
 		}
 	}

@@ -137,10 +137,23 @@ func (w *world) sign() error {
 	return err
 }
 
-// config writes the configuration of a gate on that port; more are further
-// lines.
-func (w *world) config(name string, tls string, more string) (file string, err error) {
-	text := fmt.Sprintf(`state: %s
+// config writes the configuration of a gate; tls and tenants are further lines.
+func (w *world) config(name string, tls string, tenants string) (file string, err error) {
+	file = w.path(name + ".yaml")
+	return file, os.WriteFile(file, w.text(name, tls, tenants, "none"), 0o600)
+}
+
+// change puts another configuration in the place of config's.
+func (w *world) change(name string, i int) error {
+	next := w.loadPath(name + ".yaml")
+	if err := os.WriteFile(next, w.text(name, "", "", fmt.Sprint("change ", i)), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(next, w.path(name+".yaml"))
+}
+
+func (w *world) text(name, tls, tenants, change string) []byte {
+	return fmt.Appendf(nil, `state: %s
 tls:
   cert: server.crt
   key: server.key
@@ -150,9 +163,8 @@ tenants:
   - id: acme
     sans: ["uri:spiffe://bench.example/tenant/acme/*"]
     keys: [{id: k1, sha256: %q}]
-issuers:
+    vars: {last: %q}
+%sissuers:
   - {name: bench, issuer: %q, audiences: [bench], jwksFile: jwks.json, tenantClaim: tenant}
-%s`, w.path(name+"-state"), tls, w.digest, issuer, more)
-	file = w.path(name + ".yaml")
-	return file, os.WriteFile(file, []byte(text), 0o600)
+`, w.path(name+"-state"), tls, w.digest, change, tenants, issuer)
 }

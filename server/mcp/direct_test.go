@@ -350,3 +350,22 @@ func TestMetasAreBounded(t *testing.T) {
 		t.Errorf("%d are remembered, want 1024", n)
 	}
 }
+
+func BenchmarkPost(b *testing.B) {
+	bench := newBench(b)
+	for _, revision := range []string{"2026-07-28", "2025-11-25"} {
+		for name, s := range map[string]sent{
+			"call": request(revision, "tools/call", "typed", "1", `{"name":"typed","arguments":{"message":"hello"}}`),
+			"list": request(revision, "tools/list", "", "1", `{}`),
+		} {
+			b.Run(name+" "+revision, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if res := bench.answer(s, bench.handler.Post); res.StatusCode != http.StatusOK {
+						b.Fatal(res.Status)
+					}
+				}
+			})
+		}
+	}
+}
