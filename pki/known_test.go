@@ -84,3 +84,47 @@ func (r revoker) Check(prepared any, _ time.Time) Finding {
 	}
 	return Finding{}
 }
+
+// TestKnownResumption: a session ticket is taken where the client is still let in,
+// and saves nobody from any check.
+func TestKnownResumption(t *testing.T) {
+	server, ca, other := pkitest.NewCA(t, "server"), pkitest.NewCA(t, "clients"), pkitest.NewCA(t, "other")
+	cert := ca.Issue(t, pkitest.Leaf{DNS: []string{"a.example"}})
+	s, gone := snapshotOf(t, server, ca), snapshotOf(t, server, other)
+	revoked := *s
+	revoked.Revocation = revoker{cert.Leaf.SerialNumber.String()}
+	later := func() time.Time { return time.Now().Add(2 * time.Hour) }
+	tickets := TLSOptions{SessionTickets: true}
+	for _, tt := range []struct {
+		name    string
+		second  *tls.Config
+		resumed bool
+		want    Reason
+	}{
+		{"still good", s.KnownConfig(tickets), true, ""},
+		{"by crypto/tls: the ticket has no chain it has verified", s.ServerConfig(tickets), false, ""},
+		{"revoked since", revoked.KnownConfig(tickets), true, Revoked},
+		{"CA left the bundle", gone.KnownConfig(tickets), true, Untrusted},
+		{"expired since", s.KnownConfig(TLSOptions{SessionTickets: true, Now: later}), false, Expired},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var current atomic.Pointer[tls.Config]
+			current.Store(s.KnownConfig(tickets))
+			addr, results := handshakes(t, current.Load, 10*time.Second)
+			client := clientConfig(server, cert)
+			client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+			if err := dial(addr, client); err != nil {
+				t.Fatal(err)
+			}
+			if r := next(t, results); r.err != nil {
+				t.Fatal(r.err)
+			}
+			current.Store(tt.second)
+			_ = dial(addr, client)
+			r := next(t, results)
+			if r.state.DidResume != tt.resumed || HandshakeReason(r.err, time.Now()) != tt.want {
+				t.Errorf("resumed: %v, %v; want %v, %q", r.state.DidResume, r.err, tt.resumed, tt.want)
+			}
+		})
+	}
+}
