@@ -13,6 +13,11 @@ import (
 // is over the limit, encoded, of another type, or does not arrive in the time
 // that the server gives it.
 func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	return BodyInto(nil, w, r, limit)
+}
+
+// BodyInto is [Body] that makes use of room where it is enough.
+func BodyInto(room []byte, w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge()
 	}
@@ -29,7 +34,7 @@ func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	body, err := read(w, r, limit)
+	body, err := read(room, w, r, limit)
 	if err == nil {
 		// The server's bound was for the body; what follows may take longer.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // not there on a test's recorder
@@ -47,9 +52,12 @@ func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 const firstRead = 64 << 10
 
 // read reads a body at once where it says how long it is.
-func read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+func read(room []byte, w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if n := r.ContentLength; n >= 0 && n <= firstRead {
-		body := make([]byte, n)
+		if int64(cap(room)) < n {
+			room = make([]byte, n)
+		}
+		body := room[:n]
 		_, err := io.ReadFull(r.Body, body) // net/http ends it after so many
 		return body, err
 	}

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"slices"
@@ -59,7 +60,10 @@ func (h *Handler) direct(w http.ResponseWriter, r *http.Request, m *message) boo
 func (h *Handler) callDirect(w http.ResponseWriter, r *http.Request, m *message, t *tool.Tool, stateless bool) {
 	ctx := r.Context()
 	d := auth.DecisionFrom(ctx)
-	_, args := m.tool()
+	args := []byte("{}")
+	if m.arguments != nil {
+		args = bytes.Clone(m.arguments) // a tool may keep them
+	}
 	res, err := h.opts.Run(ctx, t, &tool.Call{Caller: d.Caller(), Arguments: args})
 	if cut := context.Cause(ctx); cut != nil {
 		answer.FailWith(w, r, cut)

@@ -351,6 +351,32 @@ func TestMetasAreBounded(t *testing.T) {
 	}
 }
 
+// TestArgumentsAreTheTools: what a tool keeps of a call is not written over by the
+// next one.
+func TestArgumentsAreTheTools(t *testing.T) {
+	b := newBench(t)
+	var kept []json.RawMessage
+	for _, tl := range b.decision.Tools.Tools {
+		if tl.Name == "any" {
+			tl.Handler = func(_ context.Context, c *tool.Call) (*tool.Result, error) {
+				kept = append(kept, c.Arguments)
+				return &tool.Result{Structured: c.Arguments}, nil
+			}
+		}
+	}
+	for i := range 100 {
+		s := request("2026-07-28", "tools/call", "any", "1", `{"name":"any","arguments":{"n":`+strconv.Itoa(1000+i)+`}}`)
+		if res := b.answer(s, b.handler.Post); res.StatusCode != http.StatusOK {
+			t.Fatal(res.Status)
+		}
+	}
+	for i, args := range kept {
+		if want := `{"n":` + strconv.Itoa(1000+i) + `}`; string(args) != want {
+			t.Fatalf("%s was kept, is %s now", want, args)
+		}
+	}
+}
+
 func BenchmarkPost(b *testing.B) {
 	bench := newBench(b)
 	for _, revision := range []string{"2026-07-28", "2025-11-25"} {

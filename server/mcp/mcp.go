@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -82,7 +83,8 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, direct func(http.
 	if _, ok := h.session(w, r); !ok {
 		return
 	}
-	body, err := answer.Body(w, r, h.opts.MaxBody)
+	room := bodies.Get().(*[]byte)
+	body, err := answer.BodyInto(*room, w, r, h.opts.MaxBody)
 	if err != nil {
 		answer.FailWith(w, r, err)
 		return
@@ -105,9 +107,18 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, direct func(http.
 		return
 	}
 	if !direct(w, r, &msg) {
-		h.bySDK(w, r, &msg, body)
+		h.bySDK(w, r, &msg, body) // which may hold on to it
+		return
+	}
+	if cap(body) <= maxReply {
+		*room = body
+		bodies.Put(room)
 	}
 }
+
+// bodies are buffers that requests were read into. What is answered directly is
+// done with its own when it is answered.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
 // bySDK has the SDK answer.
 func (h *Handler) bySDK(w http.ResponseWriter, r *http.Request, m *message, body []byte) {
