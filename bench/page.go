@@ -115,7 +115,7 @@ func (p *page) calls(targets []*target, samples [][]sample) {
 // connections writes the table of new connections; the first target is what the
 // others are compared with, the fourth is bare with tickets.
 func (p *page) connections(targets []*target, samples [][]sample) {
-	p.printf("\n## New connections\n\nA call on a connection of its own each: TCP, handshake, call, end. The gate knows chains that it has verified under the trust bundle in force, and looks at dates and revocation again. With `sessionTickets` every check runs on resumption, too.\n\n")
+	p.printf("\n## New connections\n\nA call on a connection of its own each: TCP, handshake, call, end. The gate knows chains that it has verified under the trust bundle in force, and looks at dates and revocation again. With `sessionTickets` every check runs on resumption, too; the post-quantum key exchange, which is the default, is a third of a handshake, resumed or not.\n\n")
 	p.printf("| | connections/s | of bare | p50 | p99 | server CPU | of bare |\n|---|---|---|---|---|---|---|\n")
 	for i, t := range targets {
 		s := samples[i]

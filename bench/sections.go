@@ -20,6 +20,10 @@ func (f *field) connections(ctx context.Context, p *page) (err error) {
 	if f.bareTickets, err = f.startRole(ctx, "bare", ticketVariable+"=on"); err != nil {
 		return err
 	}
+	classic, err := f.startGate(ctx, "classic", "  sessionTickets: true\n  curves: [X25519]\n", "")
+	if err != nil {
+		return err
+	}
 	fresh := func(t *target, resume bool) *target {
 		t.oneShot, t.resume = true, resume
 		return t
@@ -30,6 +34,7 @@ func (f *field) connections(ctx context.Context, p *page) (err error) {
 		fresh(f.octopus("nginx in front of bare", f.nginx, f.w.key), false),
 		fresh(f.octopus("bare net/http, resumed", f.bareTickets, f.w.key), true),
 		fresh(f.octopus("gate, API key, resumed", f.gateTickets, f.w.key), true),
+		fresh(f.octopus("gate, API key, resumed, `curves: [X25519]`", classic, f.w.key), true),
 	}
 	samples, err := f.rounds(ctx, targets)
 	if err != nil {
