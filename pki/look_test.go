@@ -55,7 +55,7 @@ func TestWatcherWaitsForRest(t *testing.T) {
 			return errors.New("no")
 		}
 		return nil
-	}, WatchOptions{})
+	}, WatchOptions{Poll: 1}) // a failure may be tried again at once
 	look := func(rest bool, calls ...int) {
 		t.Helper()
 		if got := w.look(false); got != rest {

@@ -26,10 +26,11 @@ type Watcher struct {
 
 	fs      *fsnotify.Watcher // nil: polling only
 	folders []string
-	seen    [32]byte // content at the last look
-	looks   int      // in a row that each saw another content
-	called  [32]byte // content at the last call back
-	failed  bool     // which returned an error
+	seen    [32]byte  // content at the last look
+	looks   int       // in a row that each saw another content
+	called  [32]byte  // content at the last call back
+	failed  bool      // which returned an error
+	retry   time.Time // when to try again, if it did
 }
 
 // maxLooks bounds the wait for content that never comes to rest.
@@ -47,8 +48,9 @@ type WatchOptions struct {
 // NewWatcher watches paths(), files or folders, and calls changed once when Run
 // starts, so that nothing is lost between the first load and Run, and then when
 // their content is another than at the last call. A changed that returns an
-// error is called again at the next resync, because what did not load may be
-// only not yet whole or not yet valid.
+// error is called again when Poll is over, because what did not load may be only
+// not yet whole or not yet valid. Events do not hasten that: they may be its own
+// doing, by a log in a watched folder.
 func NewWatcher(paths func() []string, changed func() error, opts WatchOptions) *Watcher {
 	if opts.Debounce <= 0 {
 		opts.Debounce = 100 * time.Millisecond
@@ -156,9 +158,10 @@ func (w *Watcher) look(force bool) (rest bool) {
 		return false
 	}
 	w.seen, w.looks = digest, 0
-	if force || w.failed || digest != w.called {
+	if force || w.failed && !time.Now().Before(w.retry) || digest != w.called {
 		w.called = digest
 		w.failed = w.changed() != nil
+		w.retry = time.Now().Add(w.opts.Poll)
 	}
 	return true
 }

@@ -269,3 +269,28 @@ func TestWatcher(t *testing.T) {
 		}
 	}
 }
+
+// What fails by the same content is tried again when Poll is over, and not at
+// each event: a log beside the configuration makes one for each try.
+func TestWatcherOwnEvents(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config")
+	must(t, os.WriteFile(file, []byte("bad"), 0o600))
+	var tries atomic.Int64
+	w := NewWatcher(func() []string { return []string{file} }, func() error {
+		n := tries.Add(1)
+		must(t, os.WriteFile(filepath.Join(dir, "log"), []byte{byte(n)}, 0o600))
+		return os.ErrInvalid
+	}, WatchOptions{Debounce: 5 * time.Millisecond, Poll: time.Hour})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); w.Run(ctx, nil) }()
+	defer func() { cancel(); <-done }()
+	for i := range 200 { // looks enough for a hundred tries
+		must(t, os.WriteFile(filepath.Join(dir, "other"), []byte{byte(i)}, 0o600))
+		time.Sleep(2 * time.Millisecond)
+	}
+	if n := tries.Load(); n != 1 {
+		t.Errorf("%d tries of one content, want 1", n)
+	}
+}

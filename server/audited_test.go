@@ -133,11 +133,11 @@ func TestAudit(t *testing.T) {
 	g.Configure(func(yaml string) string { return strings.Replace(yaml, "audit.jsonl", "other.jsonl", 1) })
 	call(acme, "echo", "wrong")
 	wantRecord(t, filepath.Join(g.Dir, "other.jsonl"), map[string]any{"kind": "refused", "reason": "token_unknown"})
+	// What fails is tried again, and each try counted, but told once.
 	errors := g.Metric("sangate_config_reloads_total", "result", "error")
 	g.Write("sangate.yaml", []byte(strings.Replace(readFile(t, filepath.Join(g.Dir, "sangate.yaml")), "other.jsonl", "nowhere/other.jsonl", 1)))
-	g.Server.Reload()
-	if !servertest.WaitFor(func() bool { return g.Metric("sangate_config_reloads_total", "result", "error") > errors }, 5*time.Second) {
-		t.Error("an audit log that cannot be opened was taken")
+	if !servertest.WaitFor(func() bool { return g.Metric("sangate_config_reloads_total", "result", "error") > errors+2 }, 10*time.Second) {
+		t.Error("an audit log that cannot be opened was taken, or not tried again")
 	}
 	wantRecord(t, filepath.Join(g.Dir, "other.jsonl"), map[string]any{"action": "config.reload", "outcome": "error"})
 }

@@ -40,6 +40,9 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 				return
 			case <-s.reload:
 			}
+			s.mu.Lock()
+			s.failed = said{} // who asks is told again
+			s.mu.Unlock()
 			s.pki.Refresh()
 			s.issuers.Refresh()
 			s.backend.Refresh(0)
@@ -152,7 +155,7 @@ func (s *Server) reloadCertificates() error {
 	if err != nil || changed {
 		s.metrics.CertificateReload(err)
 	}
-	if err != nil {
+	if news(&s.failed.certificates, err) {
 		s.log.Error("certificates not reloaded, those in force stay", "err", err)
 	}
 	if changed {
@@ -168,22 +171,6 @@ func (s *Server) reloadCertificates() error {
 // takeUp puts the keeper's snapshot in force. Callers hold mu.
 func (s *Server) takeUp() {
 	s.swap(func(next *auth.Snapshot) { s.takePKI(next, s.config) })
-}
-
-func (s *Server) reloadConfig(ctx context.Context) error {
-	changed, err := s.applyConfig(ctx)
-	if changed || err != nil {
-		s.metrics.ConfigReload(err)
-		s.auditReload(err)
-	}
-	if problems, ok := errors.AsType[config.Problems](err); ok {
-		for _, p := range problems {
-			s.log.Error("configuration not reloaded, the old one stays", "at", fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col), "problem", p.Message)
-		}
-	} else if err != nil {
-		s.log.Error("configuration not reloaded, the old one stays", "err", err)
-	}
-	return err
 }
 
 // applyConfig reads the file and all it names, and puts everything in force at

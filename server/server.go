@@ -85,6 +85,7 @@ type Server struct {
 	stored []apikey.Entry     // keys of the state store in force; under mu
 	tools  []*tool.Tool       // those made of Go functions; under mu
 	twice  []tool.Collision   // told already; under mu
+	failed said               // reloads; under mu
 
 	versions map[int64]int64 // of credentials, as seen last; under mu
 	reload   chan struct{}   // by Reload
