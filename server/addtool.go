@@ -28,18 +28,36 @@ func AddTool[In, Out any](s *Server, name, description string, fn func(ctx conte
 }
 
 // Add adds a tool, before Run or while it serves. Two of one name are an error.
-func (s *Server) Add(t *tool.Tool) error {
-	if err := t.Compile(); err != nil {
+func (s *Server) Add(t *tool.Tool) error { return s.Offer(tool.Offer{Tools: []*tool.Tool{t}}) }
+
+// Offer adds tools, resources and prompts, before Run or while it serves. Clients
+// that listen are told. Two tools of one name are an error; of two resources with
+// one URI, or prompts with one name, the first is kept.
+func (s *Server) Offer(o tool.Offer) error {
+	if err := o.Compile(); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	tools := append(slices.Clip(s.tools), t)
-	catalog, err := s.catalog(s.config, tools, s.backend.Declared())
+	own := tool.Offer{Tools: slices.Concat(s.own.Tools, o.Tools), Resources: slices.Concat(s.own.Resources, o.Resources),
+		Prompts: slices.Concat(s.own.Prompts, o.Prompts)}
+	catalog, err := s.catalog(s.config, &own, s.backend.Declared())
 	if err != nil {
 		return fmt.Errorf("adding a tool: %w", err)
 	}
-	s.tools = tools
+	s.own = own
 	s.swap(func(next *auth.Snapshot) { next.Tools = catalog })
+	return nil
+}
+
+// Updated tells clients that watch the resource, by its URI, that it is another.
+func (s *Server) Updated(uri string) { s.mcp.Updated(uri) }
+
+// viewOf returns what a tenant has now, nil where there is no such tenant.
+func (s *Server) viewOf(id string) *tool.View {
+	snap := s.gate.Snapshot()
+	if t := snap.Tenants.ByID(id); t != nil {
+		return snap.Tools.View(t)
+	}
 	return nil
 }

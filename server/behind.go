@@ -14,12 +14,12 @@ import (
 // catalog makes one of the built-ins that c has, of tools made of Go functions, of
 // those that are declared, and of what upstreams have. Of two upstreams' tools with
 // one name the later is left out. Callers hold mu, or are New.
-func (s *Server) catalog(c *config.Config, own, declared []*tool.Tool) (*tool.Catalog, error) {
-	static, err := tool.NewCatalog(slices.Concat(c.Tools.Chosen(s.builtins), own, declared))
+func (s *Server) catalog(c *config.Config, own *tool.Offer, declared []*tool.Tool) (*tool.Catalog, error) {
+	static, err := tool.NewCatalog(slices.Concat(c.Tools.Chosen(s.builtins), own.Tools, declared))
 	if err != nil {
 		return nil, err
 	}
-	all, twice := static.Join(s.backend.Offers())
+	all, twice := static.Join(append([]*tool.Offer{{Resources: own.Resources, Prompts: own.Prompts}}, s.backend.Offers()...))
 	if !slices.Equal(twice, s.twice) {
 		for _, t := range twice {
 			s.log.Error("left out: the name is given to two; set a prefix for one of them", "name", t.Name, "upstream", t.Upstream, "with", t.With)
@@ -33,7 +33,7 @@ func (s *Server) catalog(c *config.Config, own, declared []*tool.Tool) (*tool.Ca
 func (s *Server) offersChanged() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.catalog(s.config, s.tools, s.backend.Declared())
+	c, err := s.catalog(s.config, &s.own, s.backend.Declared())
 	if err != nil {
 		s.log.Error("tools not changed, those in force stay", "err", err)
 		return

@@ -152,7 +152,8 @@ func outcomeOf(res *tool.Result, err error) string {
 	if _, ok := errors.AsType[*tool.InvalidArguments](err); ok {
 		return "invalid_arguments"
 	}
-	if _, ok := errors.AsType[*tool.Failure](err); ok {
+	_, failed := errors.AsType[*tool.Failure](err)
+	if _, needs := errors.AsType[*tool.NeedsCapability](err); failed || needs {
 		return "tool_error"
 	}
 	return "internal"

@@ -68,6 +68,9 @@ func (s *Server) swap(change func(next *auth.Snapshot)) {
 	change(&next)
 	s.gate.Swap(&next)
 	s.live.wake()
+	if next.Tools != before.Tools || next.Tenants != before.Tenants {
+		s.mcp.Changed(s.viewOf)
+	}
 	if next.PKI.Bundle != before.PKI.Bundle {
 		s.warnDropped(before.PKI, next.PKI)
 	}
@@ -207,7 +210,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	defer s.mu.Unlock()
 	ring, stored, err := s.readKeys(ctx, next)
 	if err == nil {
-		_, err = s.catalog(next, s.tools, behind.Declared())
+		_, err = s.catalog(next, &s.own, behind.Declared())
 	}
 	if err == nil {
 		err = plan.Commit()
@@ -223,7 +226,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	old := s.config
 	s.config, s.stored = next, stored
 	behind.Commit()
-	catalog, _ := s.catalog(next, s.tools, behind.Declared()) // was tried, and offers never keep one from being made
+	catalog, _ := s.catalog(next, &s.own, behind.Declared()) // was tried, and offers never keep one from being made
 	s.swap(func(snap *auth.Snapshot) {
 		s.takePKI(snap, next)
 		snap.Tenants, snap.Admins, snap.Keys, snap.Tools = next.Table, next.AdminTable, ring, catalog

@@ -65,8 +65,10 @@ func (s *Server) route(w http.ResponseWriter, q *request) {
 			s.admitted(w, q, s.mcp.Post)
 		case http.MethodDelete:
 			s.admitted(w, q, s.mcp.Delete)
+		case http.MethodGet:
+			s.admitted(w, q, s.mcp.Get)
 		default:
-			notAllowed(w, r, "DELETE, POST")
+			notAllowed(w, r, "DELETE, GET, POST")
 		}
 	case "/tools":
 		if only(w, r, path, http.MethodGet) {

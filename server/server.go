@@ -40,6 +40,8 @@ type Options struct {
 	ConfigFile string
 	Overrides  []string     // key=value, as from --set
 	Tools      []*tool.Tool // beside the built-ins
+	Resources  []*tool.Resource
+	Prompts    []*tool.Prompt
 	Version    string
 	Commit     string
 	Logger     *slog.Logger     // discards where nil
@@ -83,7 +85,7 @@ type Server struct {
 	config *config.Config
 	denied []store.Revocation // those in force; under mu
 	stored []apikey.Entry     // keys of the state store in force; under mu
-	tools  []*tool.Tool       // those made of Go functions; under mu
+	own    tool.Offer         // what is made of Go functions; under mu
 	twice  []tool.Collision   // told already; under mu
 	failed said               // reloads; under mu
 
@@ -134,14 +136,17 @@ func (s *Server) build(ctx context.Context) error {
 	if s.builtins, err = tool.Builtins(s.certificates, s.opts.Now); err != nil {
 		return err
 	}
-	s.tools = s.opts.Tools
+	s.own = tool.Offer{Tools: s.opts.Tools, Resources: s.opts.Resources, Prompts: s.opts.Prompts}
+	if err := s.own.Compile(); err != nil {
+		return err
+	}
 	s.backend = backend.New(backend.Options{Store: s.store, Logger: s.log, Now: s.opts.Now, Version: s.opts.Version, Certificate: s.ownCertificate,
 		Changed: s.offersChanged, OnResolve: s.metrics.Resolution, OnCycle: s.metrics.Upstream, OnExchange: s.metrics.Exchange})
 	plan, err := s.backend.Prepare(s.config)
 	if err != nil {
 		return err
 	}
-	catalog, err := s.catalog(s.config, s.tools, plan.Declared())
+	catalog, err := s.catalog(s.config, &s.own, plan.Declared())
 	if err != nil {
 		return err
 	}
@@ -243,6 +248,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 func (s *Server) drain(main, adminServer *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.limits.DrainTimeout)
 	defer cancel()
+	s.mcp.Drain()
 	err := main.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("requests cut off: they did not end within drainTimeout")

@@ -71,8 +71,8 @@ func TestMethods(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
 	for line, allow := range map[string]string{
-		"POST /tools": "GET", "GET /tool/echo/call": "POST", "PUT /mcp": "DELETE, POST", "GET /mcp": "DELETE, POST",
-		"OPTIONS /mcp": "DELETE, POST", "BREW /health": "GET", "PUT /.well-known/oauth-protected-resource": "GET",
+		"POST /tools": "GET", "GET /tool/echo/call": "POST", "PUT /mcp": "DELETE, GET, POST",
+		"OPTIONS /mcp": "DELETE, GET, POST", "BREW /health": "GET", "PUT /.well-known/oauth-protected-resource": "GET",
 	} {
 		t.Run(line, func(t *testing.T) {
 			w := dialWire(t, g, cert)

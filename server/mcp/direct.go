@@ -30,6 +30,9 @@ const (
 
 // direct answers the message, or reports that the SDK has to.
 func (h *Handler) direct(w http.ResponseWriter, r *http.Request, m *message) bool {
+	if m.method == methodListen {
+		return h.listen(w, r, m)
+	}
 	stateless, ok := understood(r.Header, m)
 	if !ok {
 		return false
@@ -49,7 +52,7 @@ func (h *Handler) direct(w http.ResponseWriter, r *http.Request, m *message) boo
 		return true
 	}
 	t := auth.DecisionFrom(r.Context()).Tools.Lookup(m.name)
-	if t == nil || (stateless && strings.Contains(string(t.InputSchema), "x-mcp-header")) {
+	if t == nil || t.Asks || (t.Logs && !stateless) || (stateless && strings.Contains(string(t.InputSchema), "x-mcp-header")) {
 		return false
 	}
 	h.callDirect(w, r, m, t, stateless)
@@ -85,7 +88,7 @@ func (h *Handler) callDirect(w http.ResponseWriter, r *http.Request, m *message,
 // understood reports whether a request is one of the direct path's, by its headers
 // and its message, and whether it is of the revision without sessions.
 func understood(head http.Header, m *message) (stateless, ok bool) {
-	if !plainID(m.id) || m.response || m.other || len(head["Last-Event-Id"]) > 0 ||
+	if !plainID(m.id) || m.response || m.other || m.notifications != nil || len(head["Last-Event-Id"]) > 0 ||
 		len(head["Content-Type"]) != 1 || head["Content-Type"][0] == "" || !accepts(head["Accept"]) {
 		return false, false
 	}
@@ -135,16 +138,22 @@ var olderRevisions = []string{"2025-11-25", "2025-06-18", "2025-03-26", "2024-11
 func is(values []string, want string) bool { return len(values) == 1 && values[0] == want }
 
 // accepts reports whether the Accept header surely takes JSON and events, which
-// the transport wants of every request.
+// the transport wants of every request, and JSON before them.
 func accepts(values []string) bool {
 	if len(values) != 1 {
 		return false
 	}
 	switch values[0] {
-	case "application/json, text/event-stream", "text/event-stream, application/json", "application/json,text/event-stream", "*/*":
+	case "application/json, text/event-stream", "application/json,text/event-stream", "*/*":
 		return true
 	}
 	return false
+}
+
+// prefersEvents reports whether a header that takes both names events first. The
+// transport leaves the choice to the server; a client may have one all the same.
+func prefersEvents(values []string) bool {
+	return len(values) == 1 && strings.HasPrefix(values[0], "text/event-stream")
 }
 
 // plainID takes texts, and integers of at most 15 digits, which every reader has

@@ -48,9 +48,12 @@ type Options struct {
 type Handler struct {
 	opts     Options
 	sdk      http.Handler // answers with JSON, and
-	stream   http.Handler // with events, for calls that tell their progress
+	events   http.Handler // with events, for whom they are more to
 	sessions *sessions
 	metas    metas
+	seal     sealer
+	heard    *listeners
+	kept     keeper
 	identity string // what 2026-07-28 has in _meta of results, as JSON
 }
 
@@ -60,9 +63,9 @@ func New(opts Options) *Handler {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	opts.Logger = slog.New(quiet{opts.Logger.Handler()})
-	h := &Handler{opts: opts, sessions: newSessions(opts.Now)}
+	h := &Handler{opts: opts, sessions: newSessions(opts.Now), seal: newSealer(opts.Now), heard: newListeners()}
 	h.identity = identityOf(opts.Version)
-	for handler, asJSON := range map[*http.Handler]bool{&h.sdk: true, &h.stream: false} {
+	for handler, asJSON := range map[*http.Handler]bool{&h.sdk: true, &h.events: false} {
 		*handler = sdk.NewStreamableHTTPHandler(h.server, &sdk.StreamableHTTPOptions{
 			Stateless:                    true,
 			JSONResponse:                 asJSON,
@@ -80,7 +83,8 @@ func (h *Handler) Post(w http.ResponseWriter, r *http.Request) { h.post(w, r, h.
 
 // post has the direct path answer, or where it cannot, the SDK.
 func (h *Handler) post(w http.ResponseWriter, r *http.Request, direct func(http.ResponseWriter, *http.Request, *message) bool) {
-	if _, ok := h.session(w, r); !ok {
+	id, ok := h.session(w, r)
+	if !ok {
 		return
 	}
 	room := bodies.Get().(*[]byte)
@@ -107,6 +111,9 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, direct func(http.
 		return
 	}
 	if !direct(w, r, &msg) {
+		if id != (sessionID{}) {
+			r = h.note(id, r, &msg, body)
+		}
 		h.bySDK(w, r, &msg, body) // which may hold on to it
 		return
 	}
@@ -128,8 +135,8 @@ func (h *Handler) bySDK(w http.ResponseWriter, r *http.Request, m *message, body
 	if m.method == methodInitialize {
 		jw.session = h.sessions.begin(auth.DecisionFrom(r.Context()))
 	}
-	if m.wantsProgress() {
-		h.stream.ServeHTTP(jw, r)
+	if m.wantsEvents() || logs(m, r) || prefersEvents(r.Header["Accept"]) {
+		h.events.ServeHTTP(jw, r)
 	} else {
 		h.sdk.ServeHTTP(jw, r)
 	}
@@ -148,6 +155,7 @@ func (h *Handler) Delete(w http.ResponseWriter, r *http.Request) {
 	}
 	h.opts.Admit(r, "", nil)
 	h.sessions.end(id)
+	h.kept.forget(id)
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -190,29 +198,6 @@ func identityOf(version string) string {
 	return string(name)
 }
 
-// call makes the SDK's handler of a tool.
-func (h *Handler) call(t *tool.Tool) sdk.ToolHandler {
-	return func(ctx context.Context, req *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
-		d := auth.DecisionFrom(ctx)
-		call := &tool.Call{Caller: d.Caller(), Arguments: req.Params.Arguments}
-		if token := req.Params.GetProgressToken(); token != nil {
-			call.Progress = func(done, total float64, message string) {
-				_ = req.Session.NotifyProgress(ctx, &sdk.ProgressNotificationParams{ // who has gone is told nothing
-					ProgressToken: token, Progress: done, Total: total, Message: message})
-			}
-		}
-		res, err := h.opts.Run(ctx, t, call)
-		if err != nil {
-			return failure(err)
-		}
-		out, err := encode(res)
-		if err != nil {
-			return failure(err)
-		}
-		return out, nil
-	}
-}
-
 // failure turns an error of a tool into what a model can read and mend, or,
 // where it is the gate's own, into a JSON-RPC error that says nothing.
 func failure(err error) (*sdk.CallToolResult, error) {
@@ -231,6 +216,9 @@ func failure(err error) (*sdk.CallToolResult, error) {
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errorText(answer.Timeout.Message), nil
+	}
+	if needs, ok := errors.AsType[*tool.NeedsCapability](err); ok {
+		return errorText(needs.Error()), nil
 	}
 	return nil, errors.New(answer.Internal.Message)
 }

@@ -22,6 +22,8 @@ type message struct {
 	client    client // of initialize
 	meta      *meta  // nil: none
 	other     bool   // there is more
+
+	notifications jsontext.Value // of subscriptions/listen
 }
 
 // A client is what one says about itself.
@@ -74,6 +76,8 @@ func (m *message) readParams(r *object.Reader, metas *metas) {
 			m.client.capabilities = r.Value()
 		case string(name) == "clientInfo":
 			m.client.info = r.Value()
+		case string(name) == "notifications":
+			m.notifications = r.Value()
 		case string(name) == "_meta" && r.Kind() == '{':
 			m.meta = metas.read(r.Value())
 		default:
@@ -98,10 +102,10 @@ func known(text []byte) string {
 	return string(text)
 }
 
-// wantsProgress reports whether the message calls a tool and asks to be told how
-// far it is.
-func (m *message) wantsProgress() bool {
-	return m.method == methodCall && m.meta != nil && m.meta.progress
+// wantsEvents reports whether the message makes a call and asks to be told how far
+// it is, or what it logs.
+func (m *message) wantsEvents() bool {
+	return m.method == methodCall && m.meta != nil && (m.meta.progress || m.meta.logs)
 }
 
 // tool returns the name of the tool the message calls, or "", and the arguments;

@@ -14,6 +14,7 @@ type meta struct {
 	revision string // what the request says it is of; "" where nothing
 	client
 	progress bool // it asks to be told how far a tool is
+	logs     bool // and what it logs
 	other    bool // more that belongs to the protocol
 	plain    bool // what it says about the client surely is what it should be
 }
@@ -81,6 +82,7 @@ func (m *meta) parse(raw []byte) (same bool) {
 			r.Value()
 		default:
 			m.other, same = m.other || reserved, false
+			m.logs = m.logs || reserved && string(own) == "logLevel"
 			r.Value()
 		}
 	}

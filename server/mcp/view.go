@@ -1,34 +1,50 @@
 package mcp
 
+//lint:file-ignore SA1019 sampling, roots and logging are spoken for as long as clients do
+
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"log/slog"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/tool"
 )
 
 // unavailable marks, in _meta, a tool whose upstream cannot be reached.
 const unavailable = "io.github.sangate/unavailable"
 
+// Methods that read what is not a tool.
+const (
+	methodRead = "resources/read"
+	methodGet  = "prompts/get"
+)
+
 // newServer makes the SDK server of a view.
 func (h *Handler) newServer(view *tool.View) *sdk.Server {
-	capabilities := &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}}
-	if len(view.Resources) > 0 {
-		capabilities.Resources = &sdk.ResourceCapabilities{}
-	}
-	if len(view.Prompts) > 0 {
-		capabilities.Prompts = &sdk.PromptCapabilities{}
-	}
-	s := sdk.NewServer(&sdk.Implementation{Name: "sangate", Version: h.opts.Version}, &sdk.ServerOptions{
+	capabilities := &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{ListChanged: true}, Logging: &sdk.LoggingCapabilities{}}
+	opts := &sdk.ServerOptions{
 		Logger:       h.opts.Logger,
 		Capabilities: capabilities,
 		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope = "private" },
-	})
+	}
+	if len(view.Resources) > 0 {
+		capabilities.Resources = &sdk.ResourceCapabilities{ListChanged: true}
+	}
+	if watched := watchedOf(view); len(watched) > 0 {
+		capabilities.Resources.Subscribe = true
+		opts.SubscribeHandler = func(_ context.Context, req *sdk.SubscribeRequest) error { return watched.check(req.Params.URI) }
+		opts.UnsubscribeHandler = func(_ context.Context, req *sdk.UnsubscribeRequest) error { return watched.check(req.Params.URI) }
+	}
+	if len(view.Prompts) > 0 {
+		capabilities.Prompts = &sdk.PromptCapabilities{ListChanged: true}
+	}
+	if completes(view) {
+		capabilities.Completions = &sdk.CompletionCapabilities{}
+		opts.CompletionHandler = h.complete(view)
+	}
+	s := sdk.NewServer(&sdk.Implementation{Name: "sangate", Version: h.opts.Version}, opts)
+	s.AddReceivingMiddleware(onlyDirect)
 	for _, t := range view.Tools {
 		s.AddTool(h.describe(t), h.call(t))
 	}
@@ -39,6 +55,17 @@ func (h *Handler) newServer(view *tool.View) *sdk.Server {
 		h.addPrompt(s, p)
 	}
 	return s
+}
+
+// onlyDirect keeps the SDK from opening streams of its own: nothing would be told
+// on them.
+func onlyDirect(next sdk.MethodHandler) sdk.MethodHandler {
+	return func(ctx context.Context, method string, req sdk.Request) (sdk.Result, error) {
+		if method == methodListen {
+			return nil, invalidParams("Send subscriptions/listen with notifications alone, as revision 2026-07-28 has it, and Accept: application/json, text/event-stream.")
+		}
+		return next(ctx, method, req)
+	}
 }
 
 func (h *Handler) describe(t *tool.Tool) *sdk.Tool {
@@ -64,7 +91,16 @@ func (h *Handler) describe(t *tool.Tool) *sdk.Tool {
 func (h *Handler) addResource(s *sdk.Server, r *tool.Resource) {
 	defer h.leftOut("resource", r.Name)
 	read := func(ctx context.Context, req *sdk.ReadResourceRequest) (*sdk.ReadResourceResult, error) {
-		return passed[sdk.ReadResourceResult](ctx, h, func(ctx context.Context) (*tool.Result, error) { return r.Read(ctx, req.Params.URI) })
+		call, err := h.callOf(ctx, methodRead, r.Name, req.ClientCapabilities(), req.Params.InputResponses, req.Params.RequestState)
+		if err != nil {
+			return nil, err
+		}
+		out := new(sdk.ReadResourceResult)
+		res, err := h.other(ctx, out, func(ctx context.Context) (*tool.Result, error) { return r.Call(ctx, req.Params.URI, call) })
+		if err == nil && len(res.Asks) > 0 {
+			out.InputRequests, out.RequestState, err = h.asked(ctx, methodRead, r.Name, res)
+		}
+		return out, err
 	}
 	if r.Template {
 		var described sdk.ResourceTemplate
@@ -89,7 +125,19 @@ func (h *Handler) addPrompt(s *sdk.Server, p *tool.Prompt) {
 	}
 	described.Name = p.Name
 	s.AddPrompt(&described, func(ctx context.Context, req *sdk.GetPromptRequest) (*sdk.GetPromptResult, error) {
-		return passed[sdk.GetPromptResult](ctx, h, func(ctx context.Context) (*tool.Result, error) { return p.Get(ctx, req.Params.Arguments) })
+		call, err := h.callOf(ctx, methodGet, p.Name, req.ClientCapabilities(), req.Params.InputResponses, req.Params.RequestState)
+		if err == nil {
+			call.Arguments, err = json.Marshal(req.Params.Arguments)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out := new(sdk.GetPromptResult)
+		res, err := h.other(ctx, out, func(ctx context.Context) (*tool.Result, error) { return p.Call(ctx, call) })
+		if err == nil && len(res.Asks) > 0 {
+			out.InputRequests, out.RequestState, err = h.asked(ctx, methodGet, p.Name, res)
+		}
+		return out, err
 	})
 }
 
@@ -98,27 +146,4 @@ func (h *Handler) leftOut(kind, name string) {
 	if p := recover(); p != nil {
 		h.opts.Logger.Warn("offered by an upstream and left out", "kind", kind, "name", name, "problem", p)
 	}
-}
-
-// passed runs an exchange with an upstream and reads its result as the SDK's.
-func passed[T any](ctx context.Context, h *Handler, do func(context.Context) (*tool.Result, error)) (*T, error) {
-	ctx, cancel := h.opts.Bound(ctx)
-	defer cancel()
-	res, err := do(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		message := answer.Internal.Message
-		if upstream, ok := errors.AsType[*tool.UpstreamError](err); ok {
-			message = upstream.Message()
-		}
-		h.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "what stands behind a resource or prompt failed", slog.String("requestId", answer.RequestID(ctx)), slog.Any("err", err))
-		return nil, errors.New(message)
-	}
-	out := new(T)
-	if err := json.Unmarshal(res.Structured, out); err != nil {
-		return nil, err
-	}
-	return out, nil
 }

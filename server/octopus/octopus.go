@@ -156,6 +156,10 @@ func Failure(err error) error {
 		e := toolError(failed.Message)
 		return &e
 	}
+	if needs, ok := errors.AsType[*tool.NeedsCapability](err); ok {
+		e := toolError(needs.Error())
+		return &e
+	}
 	if upstream, ok := errors.AsType[*tool.UpstreamError](err); ok {
 		e := answer.Upstream(upstream)
 		return &e

@@ -40,6 +40,8 @@ type Tool struct {
 	Owner        string          // the tenant that alone may see it; "": any
 	Upstream     string          // that it is of, or ""
 	Unavailable  bool            // what stands behind it cannot be reached now
+	Asks         bool            // its results may have Asks, or it looks at what the client can do
+	Logs         bool            // it uses Log, which clients of older revisions need not ask for
 	Handler      Handler
 
 	input, output *schema
@@ -58,6 +60,16 @@ type Call struct {
 	// Progress passes on how far the tool is, where the caller asked to be
 	// told; nil where not. total is 0 where nobody knows.
 	Progress func(done, total float64, message string)
+
+	// Log passes on a message for the caller's log, where it asked for those of
+	// that level or a worse one; nil where not. Levels are those of RFC 5424,
+	// such as info; data encodes to JSON.
+	Log func(level string, data any)
+
+	// Of a caller that can be asked for more, where Tool.Asks says so:
+	Capabilities []string                   // what its client declares that it can do
+	Answers      map[string]json.RawMessage // to Result.Asks of the call before, by name
+	State        string                     // of that Result; nobody has changed it
 }
 
 type callKey struct{}
@@ -75,6 +87,15 @@ func Progress(ctx context.Context, done, total float64, message string) {
 	}
 }
 
+// Log passes a message on for the caller's log, where the dialect can and the
+// caller asked for messages of that level (RFC 5424, such as "info") or of a better
+// one. data encodes to JSON. It panics outside of a handler.
+func Log(ctx context.Context, level string, data any) {
+	if log := ctx.Value(callKey{}).(*Call).Log; log != nil {
+		log(level, data)
+	}
+}
+
 // A Caller is who calls, as the gate found out.
 type Caller struct {
 	Tenant   string
@@ -86,11 +107,17 @@ type Caller struct {
 }
 
 // A Result is what a tool answers. Structured is a JSON value; Content is a JSON
-// array of MCP content blocks. At least one of them is set.
+// array of MCP content blocks. At least one of them is set, or else Asks.
 type Result struct {
 	Structured json.RawMessage
 	Content    json.RawMessage
 	IsError    bool // the tool ran and said no
+
+	// Asks is what the tool needs before it can go on, by names of its own. State
+	// comes back with the answers: it is sealed on its way, good for this caller and
+	// this tool alone, and for an hour.
+	Asks  map[string]Ask
+	State string
 }
 
 // Text returns the text blocks of the content, a line each; it is what a result
@@ -173,14 +200,13 @@ func (t *Tool) Call(ctx context.Context, call *Call) (res *Result, err error) {
 	if err := t.input.check(call.Arguments); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			res, err = nil, fmt.Errorf("%w: %s: %v\n%s", ErrPanicked, t.Name, p, debug.Stack())
-		}
-	}()
-	res, err = t.Handler(context.WithValue(ctx, callKey{}, call), call)
+	defer caught(t.Name, &res, &err)
+	res, err = t.Handler(call.in(ctx), call)
 	if err != nil {
 		return nil, err
+	}
+	if res.asks() && t.Asks {
+		return res, call.checkAsks(res)
 	}
 	if err := t.checkResult(res); err != nil {
 		if t.Upstream != "" {
@@ -191,9 +217,22 @@ func (t *Tool) Call(ctx context.Context, call *Call) (res *Result, err error) {
 	return res, nil
 }
 
+func (c *Call) in(ctx context.Context) context.Context { return context.WithValue(ctx, callKey{}, c) }
+
+// caught is deferred, and makes an error of a panic.
+func caught(name string, res **Result, err *error) {
+	if p := recover(); p != nil {
+		*res, *err = nil, fmt.Errorf("%w: %s: %v\n%s", ErrPanicked, name, p, debug.Stack())
+	}
+}
+
+func (r *Result) asks() bool { return r != nil && len(r.Asks) > 0 }
+
 // checkResult holds an answer against the output schema: clients may rely on it.
 func (t *Tool) checkResult(res *Result) error {
 	switch {
+	case res.asks():
+		return fmt.Errorf("tool %s asks for more and does not say so: set Asks", t.Name)
 	case res == nil || (res.Structured == nil && res.Content == nil):
 		return fmt.Errorf("tool %s returned nothing", t.Name)
 	case !wellFormed(res):

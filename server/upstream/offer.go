@@ -71,7 +71,7 @@ func (s *Server) vet(list *listing, owner string) *offer {
 	}
 	resource := func(d entry, uri string, template bool) {
 		out.Resources = append(out.Resources, &tool.Resource{Name: s.conf.Prefix + plainName(d.Name), URI: uri, Template: template, Described: d.raw, Owner: owner, Upstream: s.conf.Name,
-			Read: func(ctx context.Context, uri string) (*tool.Result, error) {
+			Read: func(ctx context.Context, uri string, _ *tool.Call) (*tool.Result, error) {
 				return s.exchange(ctx, func(ctx context.Context, l link) (*tool.Result, error) { return l.read(ctx, uri) })
 			}})
 	}
@@ -83,7 +83,11 @@ func (s *Server) vet(list *listing, owner string) *offer {
 	}
 	for d := range s.entries("prompt", list.prompts) {
 		out.Prompts = append(out.Prompts, &tool.Prompt{Name: s.conf.Prefix + plainName(d.Name), Described: d.raw, Owner: owner, Upstream: s.conf.Name,
-			Get: func(ctx context.Context, args map[string]string) (*tool.Result, error) {
+			Get: func(ctx context.Context, call *tool.Call) (*tool.Result, error) {
+				var args map[string]string
+				if err := json.Unmarshal(call.Arguments, &args); err != nil {
+					return nil, err
+				}
 				return s.exchange(ctx, func(ctx context.Context, l link) (*tool.Result, error) { return l.prompt(ctx, d.Name, args) })
 			}})
 	}
