@@ -8,7 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 TAGS    := noawskms,noazurekms,nocloudkms,nobadger,nomysql
 TOOL    := go tool -modfile=tools/go.mod
 
-.PHONY: dev test conformance lint build certs-dev bench bench-short bench-diff profile
+.PHONY: dev test scale conformance lint build certs-dev bench bench-short bench-diff profile
 
 # A working gate on https://127.0.0.1:8443, everything in certs-dev/.
 dev: build
@@ -17,6 +17,11 @@ dev: build
 # Every test, with the race detector, against a real step-ca too.
 test:
 	go test -race -timeout 30m -tags '$(TAGS)' ./...
+
+# 100,000 tenants, 1,000,000 revoked certificates, 10,000 idle connections, 2,000
+# streams: without the race detector, which has no room for them.
+scale:
+	go test -timeout 15m -tags '$(TAGS)' -count=1 -run TestScale ./server
 
 # The conformance suite of the Model Context Protocol through a gate, and what the
 # official SDK's own server passes beside it: a line for each revision.

@@ -24,6 +24,7 @@ type target struct {
 	oneShot bool // a new connection for each request
 	resume  bool // by a session ticket
 	http2   bool
+	stream  bool                  // its answer does not end
 	during  func(context.Context) // runs beside the attack
 
 	file, bodyFile string

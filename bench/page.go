@@ -153,14 +153,14 @@ func (p *page) collector(targets []*target, samples [][]sample) {
 }
 
 // scale writes what grows, as a table and as a plot beside the page.
-func (p *page) scale(tenants, revoked []step) error {
-	p.printf("\n## Growth\n\nGates with so many tenants, each with a rule of its own, and with so many revoked serial numbers on a denylist; calls in turns.\n\n")
+func (p *page) scale(tenants, rules, revoked []step) error {
+	p.printf("\n## Growth\n\nGates with so many tenants, each with a rule of its own, with so many rules of one tenant, and with so many revoked serial numbers\non a denylist; calls in turns.\n\n")
 	p.printf("| | start | heap | each | calls/s of the smallest | server CPU/call of the smallest |\n|---|---|---|---|---|---|\n")
 	var lines []line
 	for _, kind := range []struct {
 		name, colour string
 		steps        []step
-	}{{"tenants", "#3b82c4", tenants}, {"revoked", "#c4683b", revoked}} {
+	}{{"tenants", "#3b82c4", tenants}, {"rules", "#4a9d5b", rules}, {"revoked", "#c4683b", revoked}} {
 		l := line{name: kind.name, colour: kind.colour}
 		first := kind.steps[0]
 		for i, s := range kind.steps {
@@ -177,18 +177,16 @@ func (p *page) scale(tenants, revoked []step) error {
 	if p.o.page == "" {
 		return nil
 	}
-	p.printf("\n![Heap over the number of tenants and of revoked serial numbers](performance.svg)\n")
+	p.printf("\n![Heap over the number of tenants, of rules and of revoked serial numbers](performance.svg)\n")
 	return os.WriteFile(strings.TrimSuffix(p.o.page, ".md")+".svg", []byte(plot("Heap of a gate", "how many there are", "MiB", lines)), 0o644)
 }
 
-func (p *page) memory(idle int, bare, gate usage) {
-	p.printf("\n## Memory\n\nOf a connection that has made a call and waits, over %d of them.\n\n", idle)
-	p.printf("| an idle connection | heap | stack | resident |\n|---|---|---|---|\n")
-	for _, row := range []struct {
-		name string
-		usage
-	}{{"bare net/http", bare}, {"gate", gate}} {
-		p.printf("| %s | %.1f KiB | %.1f KiB | %.1f KiB |\n", row.name, row.heap/1024, row.stack/1024, row.rss/1024)
+func (p *page) memory(rows []holding) {
+	p.printf("\n## Memory\n\nOf a connection that has made a call and waits, and of one with a stream open; what each of them adds.\n\n")
+	p.printf("| | how many | heap | stack | resident |\n|---|---|---|---|---|\n")
+	for _, r := range rows {
+		p.printf("| %s | %d | %.1f KiB | %.1f KiB | %.1f KiB |\n", r.name, r.n, r.heap/1024, r.stack/1024, r.rss/1024)
 	}
-	p.printf("\nHeap and stack together: %.2f of bare.\n", (gate.heap+gate.stack)/(bare.heap+bare.stack))
+	bare, gate := rows[0], rows[1]
+	p.printf("\nHeap and stack of an idle connection together: %.2f of bare.\n", (gate.heap+gate.stack)/(bare.heap+bare.stack))
 }

@@ -31,7 +31,9 @@ const (
 	octopusBody = `{"arguments":{"message":"The quick brown fox jumps over the lazy dog."}}`
 	mcpBody     = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"The quick brown fox jumps over the lazy dog."}}}`
 	mcp2026Body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"The quick brown fox jumps over the lazy dog."},` +
-		`"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}`
+		mcp2026Meta
+	mcpListenBody = `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},` + mcp2026Meta
+	mcp2026Meta   = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}`
 )
 
 func jsonHeader(more ...string) http.Header {
@@ -44,6 +46,7 @@ func jsonHeader(more ...string) http.Header {
 
 var (
 	mcpHeader  = jsonHeader("Accept", "application/json, text/event-stream", "Mcp-Protocol-Version", "2025-11-25")
+	listenHead = jsonHeader("Accept", "application/json, text/event-stream", "Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "subscriptions/listen")
 	mcp26Heads = jsonHeader("Accept", "application/json, text/event-stream", "Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "echo")
 )
 

@@ -19,8 +19,8 @@ type step struct {
 	samples []sample      // of calls
 }
 
-// scale measures what grows with tenants (each with a rule of its own) and with
-// revoked serial numbers: memory, the time of a start, and, hopefully not, calls.
+// scale measures what grows with tenants (each with a rule of its own), with the
+// rules of one tenant and with revoked serial numbers: memory, the time of a start, and, hopefully not, calls.
 func (f *field) scale(ctx context.Context, p *page) error {
 	tenants, revoked := []int{100, 1_000, 10_000, 100_000}, []int{1_000, 10_000, 100_000, 1_000_000}
 	if f.o.rounds == 1 { // only to see that it runs
@@ -36,6 +36,17 @@ func (f *field) scale(ctx context.Context, p *page) error {
 	if err != nil {
 		return err
 	}
+	byRules, err := f.steps(ctx, "rules", tenants, func(n int) (tls, more string, err error) {
+		var b strings.Builder
+		b.WriteString("  - id: many\n    sans:\n")
+		for i := range n {
+			fmt.Fprintf(&b, "      - \"uri:spiffe://bench.example/rule/r%d/*\"\n", i)
+		}
+		return "", b.String(), nil
+	})
+	if err != nil {
+		return err
+	}
 	byRevoked, err := f.steps(ctx, "revoked", revoked, func(n int) (tls, more string, err error) {
 		file := f.w.path(fmt.Sprintf("denylist-%d", n))
 		return fmt.Sprintf("  revocation: {denylist: %s}\n", file), "", denylist(file, n)
@@ -43,7 +54,7 @@ func (f *field) scale(ctx context.Context, p *page) error {
 	if err != nil {
 		return err
 	}
-	return p.scale(byTenants, byRevoked)
+	return p.scale(byTenants, byRules, byRevoked)
 }
 
 // steps starts a gate of each size, and calls them in turns.

@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"syscall"
 	"time"
@@ -129,104 +126,4 @@ func (f *field) collector(ctx context.Context, p *page) error {
 	}
 	p.collector(targets, samples)
 	return nil
-}
-
-// idle is how many connections the memory of one is measured by.
-const idle = 10_000
-
-// memory measures what an idle connection costs, that has made a call.
-func (f *field) memory(ctx context.Context, p *page) error {
-	config, err := f.clientTLS()
-	if err != nil {
-		return err
-	}
-	bare, err := f.startRole(ctx, "bare", collectOften)
-	if err != nil {
-		return err
-	}
-	gate, err := f.startGate(ctx, "idle", "", "", collectOften)
-	if err != nil {
-		return err
-	}
-	servers, idle := []*process{bare, gate}, idle
-	if f.o.rounds == 1 { // only to see that it runs
-		idle = 500
-	}
-	per := make([]usage, len(servers))
-	for i, server := range servers {
-		// A server that has just done something else holds memory of that.
-		if err := f.open(ctx, server, config, 200, nil); err != nil {
-			return err
-		}
-		before, err := server.settled(ctx)
-		if err != nil {
-			return err
-		}
-		var during usage
-		err = f.open(ctx, server, config, idle, func() error {
-			during, err = server.settled(ctx)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		per[i] = usage{rss: (during.rss - before.rss) / float64(idle), heap: (during.heap - before.heap) / float64(idle), stack: (during.stack - before.stack) / float64(idle)}
-	}
-	p.memory(idle, per[0], per[1])
-	return nil
-}
-
-// open holds n connections open that have made a call each, while what runs.
-func (f *field) open(ctx context.Context, server *process, config *tls.Config, n int, while func() error) error {
-	t := f.octopus("", server, f.w.key)
-	clients := make([]*http.Transport, n)
-	defer func() {
-		for _, c := range clients {
-			if c != nil {
-				c.CloseIdleConnections()
-			}
-		}
-	}()
-	for i := range clients {
-		clients[i] = &http.Transport{TLSClientConfig: config.Clone(), WriteBufferSize: 512, ReadBufferSize: 512}
-		req, err := http.NewRequestWithContext(ctx, t.method, "https://"+server.addr+t.path, strings.NewReader(t.body))
-		if err != nil {
-			return err
-		}
-		req.Header = t.header
-		resp, err := clients[i].RoundTrip(req)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(io.Discard, resp.Body) // else the connection is not kept
-		_ = resp.Body.Close()
-		if err != nil {
-			return err
-		}
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: %s", server.addr, resp.Status)
-		}
-	}
-	if while == nil {
-		return nil
-	}
-	return while()
-}
-
-// settled is the usage of a server that has nothing to do, when the collector has
-// run again: what is held.
-func (p *process) settled(ctx context.Context) (u usage, err error) {
-	if err := p.quiet(ctx); err != nil {
-		return u, err
-	}
-	before, err := p.usage(ctx)
-	if err != nil {
-		return u, err
-	}
-	for range 5000 { // the metrics themselves are garbage enough
-		if u, err = p.usage(ctx); err != nil || u.cycles > before.cycles {
-			return u, err
-		}
-	}
-	return u, fmt.Errorf("%s does not collect its garbage", p.addr)
 }

@@ -167,24 +167,28 @@ func (e *InvalidArguments) Error() string {
 }
 
 // Compile checks the tool and prepares its schema. Schemas from elsewhere must
-// come through here: the MCP SDK panics on one that is not of type object.
+// come through here: the MCP SDK panics on one that is not of type object. What is
+// compiled stays as it is, and may be in several catalogs.
 func (t *Tool) Compile() error {
+	if t.input != nil {
+		return nil
+	}
 	if !ValidName.MatchString(t.Name) || t.Name == "." || t.Name == ".." {
 		return fmt.Errorf("tool name %q: use letters, digits, '_', '.' and '-', at most 128", t.Name)
 	}
 	if t.Handler == nil {
 		return fmt.Errorf("tool %s has no handler", t.Name)
 	}
-	var err error
-	if t.input, err = compileSchema(t.InputSchema); err != nil {
+	input, err := compileSchema(t.InputSchema)
+	if err != nil {
 		return fmt.Errorf("tool %s: input schema: %w", t.Name, err)
 	}
-	if t.OutputSchema == nil {
-		return nil
+	if t.OutputSchema != nil {
+		if t.output, err = compileSchema(t.OutputSchema); err != nil {
+			return fmt.Errorf("tool %s: output schema: %w", t.Name, err)
+		}
 	}
-	if t.output, err = compileSchema(t.OutputSchema); err != nil {
-		return fmt.Errorf("tool %s: output schema: %w", t.Name, err)
-	}
+	t.input = input
 	return nil
 }
 
