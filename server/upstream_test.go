@@ -225,6 +225,51 @@ func TestUpstreamStalls(t *testing.T) {
 	}
 }
 
+// A call in progress outlasts its upstream's place in the configuration.
+func TestUpstreamRemoved(t *testing.T) {
+	began, answer := make(chan bool), make(chan bool)
+	slow := func(ctx context.Context) {
+		began <- true
+		select {
+		case <-answer:
+		case <-ctx.Done():
+		}
+	}
+	u := newMCPUpstream(t, false)
+	u.AddTool(&sdk.Tool{Name: "slow", InputSchema: objectSchema}, func(ctx context.Context, _ *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		slow(ctx)
+		return &sdk.CallToolResult{StructuredContent: json.RawMessage(`{"late":true}`)}, ctx.Err()
+	})
+	octopus := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			_, _ = io.WriteString(w, `[{"name":"slow","parameters":{"type":"object"}}]`)
+			return
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		slow(r.Context())
+		_, _ = io.WriteString(w, `{"late":true}`)
+	}))
+	t.Cleanup(octopus.Close)
+	for name, url := range map[string]string{"MCP": u.URL, "Octopus": octopus.URL} {
+		t.Run(name, func(t *testing.T) {
+			g := behind(t, servertest.Options{}, `{allow: [slow]}`, fmt.Sprintf("{name: up, baseUrl: %q}", url))
+			wantListed(t, g, "acme", "slow")
+			done := make(chan string, 1)
+			go func() {
+				status, body := callTool(t, g, "acme", "slow", `{}`)
+				done <- fmt.Sprint(status, " ", body)
+			}()
+			<-began
+			g.Configure(func(yaml string) string { return yaml[:strings.Index(yaml, "mcpServers:")] })
+			wantListed(t, g, "acme", "")
+			answer <- true
+			if got := <-done; got != `200 {"late":true}` {
+				t.Errorf("the call that was in progress: %s", got)
+			}
+		})
+	}
+}
+
 // hung takes connections and never answers.
 func hung(t *testing.T) string {
 	t.Helper()

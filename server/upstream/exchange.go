@@ -9,7 +9,8 @@ import (
 	"github.com/sangate/sangate/server/tool"
 )
 
-// current returns the link, where the upstream is up.
+// current returns the link, where the upstream is up, for an exchange that the
+// caller tells the end of.
 func (s *Server) current() (link, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -20,6 +21,7 @@ func (s *Server) current() (link, error) {
 		}
 		return nil, &tool.UpstreamError{Kind: tool.UpstreamUnavailable, Err: fmt.Errorf("upstream %s is unavailable: %w", s.conf.Name, err)}
 	}
+	s.exchanges.Add(1)
 	return s.link, nil
 }
 
@@ -29,6 +31,7 @@ func (s *Server) exchange(ctx context.Context, do func(context.Context, link) (*
 	if err != nil {
 		return nil, err
 	}
+	defer s.exchanges.Done()
 	within, cancel := context.WithTimeout(ctx, s.conf.Timeout())
 	defer cancel()
 	start := time.Now()

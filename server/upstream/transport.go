@@ -24,7 +24,9 @@ func (s *Server) client() *http.Client {
 	}
 	target.Certificate = Certificate(s.conf.ClientCertificate, s.opts.Certificate)
 	client := s.opts.Guard.Client(target)
-	client.Transport = &authorized{server: s, base: client.Transport}
+	base := client.Transport.(*http.Transport)
+	base.DialContext = s.conns.dial(base.DialContext)
+	client.Transport = &authorized{server: s, base: base}
 	return client
 }
 
@@ -53,7 +55,7 @@ func Certificate(c *config.ClientCertificate, own func() (*tls.Certificate, erro
 // for the credential again after a 401.
 type authorized struct {
 	server *Server
-	base   http.RoundTripper
+	base   *http.Transport
 }
 
 // forgetter is a resolver that holds secrets for a while.
@@ -106,11 +108,7 @@ func (a *authorized) send(r *http.Request) (*http.Response, *credential.Secret, 
 }
 
 // CloseIdleConnections is for http.Client.
-func (a *authorized) CloseIdleConnections() {
-	if c, ok := a.base.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
+func (a *authorized) CloseIdleConnections() { a.base.CloseIdleConnections() }
 
 func closeBody(r *http.Request) error {
 	if r.Body == nil {

@@ -56,6 +56,8 @@ type Server struct {
 	shown      []byte // certificate that the link was made by; of Run
 	stopped    chan struct{}
 	background sync.WaitGroup // what waits for the end of a command, or of a link by a renewed certificate
+	exchanges  sync.WaitGroup // in progress; grows under mu where there is a link
+	conns      conns
 
 	mu      sync.Mutex
 	link    link // nil: none
@@ -87,12 +89,18 @@ func (s *Server) Wake() {
 	}
 }
 
-// Run looks what there is, again and again, until ctx ends. Once.
+// Run looks what there is, again and again, until ctx ends and the exchanges in
+// progress have. Once.
 func (s *Server) Run(ctx context.Context) {
 	defer func() {
+		last := s.unlink(nil)
+		s.exchanges.Wait()
 		close(s.stopped)
-		s.drop(nil)
+		if last != nil {
+			last.close()
+		}
 		s.background.Wait()
+		s.conns.close()
 	}()
 	backoff := minBackoff
 	for {
@@ -218,19 +226,23 @@ func (s *Server) secret(ctx context.Context) (*credential.Secret, error) {
 	return secret, nil
 }
 
-// drop closes the link, where it is still that one; nil is any.
+// drop closes the link, where it is still that one.
 func (s *Server) drop(l link) {
+	if s.unlink(l) != nil {
+		l.close()
+	}
+}
+
+// unlink takes the link away and returns it, where it is still that one; nil is any.
+func (s *Server) unlink(l link) link {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	current := s.link
-	if l == nil || current == l {
-		s.link = nil
-	} else {
-		current = nil
+	if l != nil && current != l {
+		return nil
 	}
-	s.mu.Unlock()
-	if current != nil {
-		current.close()
-	}
+	s.link = nil
+	return current
 }
 
 // failed keeps what was on offer, and marks it.
