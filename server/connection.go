@@ -11,6 +11,7 @@ import (
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/http1"
 )
 
 // A connection is one accepted TCP connection: what was known at its handshake
@@ -18,6 +19,7 @@ import (
 type connection struct {
 	net.Conn
 	snapshot *auth.Snapshot // its handshake's
+	http1    *http1.Conn    // that it carries; nil for HTTP/2
 	peer     *pki.Peer      // set when the handshake is done
 	retire   time.Time      // when it is old enough to go; set when the handshake is done
 	ended    time.Time      // when its certificate was first seen to be no longer good; under connections.mu
@@ -41,7 +43,7 @@ type connectionKey struct{}
 
 // withConnection is http.Server.ConnContext.
 func withConnection(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connectionKey{}, c.(*tls.Conn).NetConn().(*connection))
+	return context.WithValue(ctx, connectionKey{}, c.(interface{ NetConn() net.Conn }).NetConn().(*connection))
 }
 
 // connectionOf returns the connection a request came on.

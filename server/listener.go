@@ -13,6 +13,7 @@ import (
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/http1"
 )
 
 // A listener accepts connections, does their TLS handshakes, bounded in number
@@ -30,7 +31,7 @@ type listener struct {
 	addresses  addresses
 	open       chan struct{} // one for each open connection
 	handshakes chan struct{} // one for each handshake in flight
-	ready      chan *tls.Conn
+	ready      chan net.Conn
 	ctx        context.Context // of the handshakes; ends when the listener is closed
 	cancel     context.CancelFunc
 	wg         sync.WaitGroup
@@ -43,7 +44,7 @@ func newListener(inner net.Listener, s *Server, l config.Limits) *listener {
 		inner: inner, gate: s.gate, conns: s.conns, metrics: s.metrics, log: s.log, now: s.opts.Now, timeout: l.HandshakeTimeout,
 		open:       make(chan struct{}, l.MaxConnections),
 		handshakes: make(chan struct{}, l.MaxHandshakes),
-		ready:      make(chan *tls.Conn),
+		ready:      make(chan net.Conn),
 	}
 }
 
@@ -120,8 +121,13 @@ func (l *listener) handshake(c *connection, conn *tls.Conn) {
 	l.metrics.Connections.Inc()
 	free := c.closed
 	c.closed = func() { l.conns.remove(c); l.metrics.Connections.Dec(); free() }
+	var ready net.Conn = conn
+	if state.NegotiatedProtocol != "h2" {
+		c.http1 = http1.New(conn)
+		ready = c.http1
+	}
 	select {
-	case l.ready <- conn:
+	case l.ready <- ready:
 	case <-l.ctx.Done():
 		_ = conn.Close()
 	}

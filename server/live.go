@@ -13,7 +13,8 @@ const sweepEvery = 250 * time.Millisecond
 
 // live holds the requests in progress, in a ring through root, and decides each
 // of them again: soon after every change of the snapshot, and all the time
-// because certificates and keys end by the clock.
+// because certificates and keys end by the clock. Those that are still there then
+// are watched for their client to go.
 type live struct {
 	mu      sync.Mutex
 	root    request
@@ -76,6 +77,9 @@ func (l *live) sweep(ctx context.Context, gate *auth.Gate, cut func(*request, au
 		}
 		batch = l.appendTo(batch[:0])
 		for _, q := range batch {
+			if q.conn.http1 != nil {
+				q.conn.http1.Watch()
+			}
 			if d := gate.Decide(q.asked); !d.OK() && !q.cut {
 				q.cut = true
 				cut(q, d)
