@@ -45,7 +45,7 @@ certs-dev: build
 	bin/sangate dev --once
 
 # What the gate costs beside net/http, the SDK and nginx: docs/performance.md.
-# Takes ten minutes on a machine that does nothing else.
+# Takes a quarter of an hour on a machine that does nothing else.
 bench: bin/vegeta build
 	go run ./bench -page docs/performance.md
 

@@ -40,7 +40,7 @@ func main() {
 	flag.StringVar(&o.gate, "gate", "bin/sangate", "the gate to measure")
 	flag.StringVar(&o.vegeta, "vegeta", "bin/vegeta", "the load generator")
 	flag.StringVar(&o.page, "page", "", "file to write the result to, beside standard output")
-	flag.IntVar(&o.rounds, "rounds", 25, "rounds of each measurement")
+	flag.IntVar(&o.rounds, "rounds", 41, "rounds of each measurement")
 	flag.DurationVar(&o.length, "length", 400*time.Millisecond, "length of one measurement of a round")
 	flag.IntVar(&o.workers, "workers", 8, "clients at once")
 	flag.StringVar(&only, "only", "", "measure only the sections whose name this expression matches")
