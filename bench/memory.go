@@ -31,7 +31,11 @@ func (f *field) memory(ctx context.Context, p *page) error {
 	if err != nil {
 		return err
 	}
-	listen := f.mcp("gate, a stream of `subscriptions/listen`", gate, f.w.key, "2026-07-28")
+	listening, err := f.startGate(ctx, "listening", "", "", collectOften) // the other's heap gets smaller by itself, afterwards
+	if err != nil {
+		return err
+	}
+	listen := f.mcp("gate, a stream of `subscriptions/listen`", listening, f.w.key, "2026-07-28")
 	listen.body, listen.stream = mcpListenBody, true
 	maps.Copy(listen.header, listenHead)
 	delete(listen.header, "Mcp-Name")
