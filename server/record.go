@@ -41,7 +41,7 @@ func (s *Server) refuse(r *http.Request, reason auth.Reason) *auth.Decision {
 // record counts a decision and logs it: refusals for everybody, the rest at
 // level debug.
 func (s *Server) record(q *request, d *auth.Decision, took time.Duration) {
-	s.metrics.Decision(d, took)
+	s.metrics.Decision(d, took, q.id)
 	if !d.OK() {
 		s.auditRefusal(q.http, d, took)
 	}
@@ -104,7 +104,7 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 	res, err := t.Call(ctx, call)
 	took := time.Since(start)
 	outcome := outcomeOf(res, err)
-	s.metrics.ToolCall(t.Name, admin.TenantLabel(d), outcome, took)
+	s.metrics.ToolCall(t.Name, admin.TenantLabel(d), outcome, took, q.id)
 	s.auditCall(q.http, d, t.Name, outcome, took)
 	if refused, ok := errors.AsType[*answer.Error](context.Cause(q)); ok {
 		return nil, refused // no longer admitted, whatever the tool made of it

@@ -243,13 +243,22 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	return true, nil
 }
 
+// inForce returns the certificates that somebody has to look after.
+func (s *Server) inForce() []admin.Certificate {
+	out := admin.InForce(s.gate.Snapshot().PKI)
+	for name, leaf := range s.backend.Certificates() {
+		out = append(out, admin.Certificate{Role: "upstream", Name: name, Certificate: leaf})
+	}
+	return out
+}
+
 // certificates is what the tool gate_certificates tells.
 func (s *Server) certificates() []tool.GateCertificate {
 	var out []tool.GateCertificate
-	for role, c := range admin.Roles(s.gate.Snapshot().PKI) {
-		g := tool.GateCertificate{Role: role, Names: []string{c.Subject.String()}, NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC()}
-		if role == "server" {
-			id, err := pki.ParseIdentity(c)
+	for _, c := range admin.InForce(s.gate.Snapshot().PKI) {
+		g := tool.GateCertificate{Role: c.Role, Names: []string{c.Subject.String()}, NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC()}
+		if c.Role == "server" {
+			id, err := pki.ParseIdentity(c.Certificate)
 			for _, san := range id.SANs {
 				if err == nil {
 					g.Names = append(g.Names, san.Value)

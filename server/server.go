@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/revocation"
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/api"
@@ -173,7 +172,7 @@ func (s *Server) build(ctx context.Context) error {
 		Proxies: s.config.ProxySet, Tokens: tokens.Commit(), Tools: catalog}
 	s.takePKI(first, s.config)
 	s.gate = auth.NewGate(first, s.opts.Now)
-	s.metrics.Certificates(func() *pki.Snapshot { return s.gate.Snapshot().PKI })
+	s.metrics.Certificates(s.inForce)
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
 	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Audit: s.auditChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
 	s.keys = &api.Keys{Store: s.store, Configured: s.configuredKeys, Changed: s.reloadKeys, Audit: s.auditChange, Log: s.log, Now: s.opts.Now, MaxBody: s.limits.MaxBodyBytes,

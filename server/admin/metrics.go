@@ -22,6 +22,7 @@ import (
 // Metrics are the gate's own, on a registry of their own.
 type Metrics struct {
 	Registry *prometheus.Registry
+	defined  *definitions
 
 	handshakes    *prometheus.CounterVec
 	groups        *prometheus.CounterVec
@@ -50,7 +51,7 @@ type Metrics struct {
 
 	decided series[decisionLabels, prometheus.Counter]
 	called  series[callLabels, callSeries]
-	timed   series[string, prometheus.Observer] // by factor
+	timed   series[string, *exemplified] // by factor
 
 	Connections prometheus.Gauge
 	Streams     prometheus.Gauge
@@ -62,65 +63,52 @@ type Metrics struct {
 func NewMetrics(version, commit string) *Metrics {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	f := promauto.With(reg)
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-	}
-	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-		return f.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets,
-			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
-			NativeHistogramMinResetDuration: time.Hour}, labels)
-	}
+	f := &definitions{factory: promauto.With(reg)}
 	m := &Metrics{
 		Registry:   reg,
-		handshakes: counter("sangate_tls_handshakes_total", "TLS handshakes, by result (ok or the reason of the refusal), version and resumption.", "result", "version", "resumed"),
-		groups:     counter("sangate_tls_key_exchanges_total", "TLS handshakes that were done, by key exchange.", "group"),
-		decisions:  counter("sangate_auth_decisions_total", "Decisions on requests, by stage, reason and tenant rule.", "stage", "reason", "tenant"),
-		decisionTime: histogram("sangate_auth_duration_seconds", "Time a decision took, by the factors it checked.",
+		defined:    f,
+		handshakes: f.counter("sangate_tls_handshakes_total", "TLS handshakes, by result (ok or the reason of the refusal), version and resumption.", "result", "version", "resumed"),
+		groups:     f.counter("sangate_tls_key_exchanges_total", "TLS handshakes that were done, by key exchange.", "group"),
+		decisions:  f.counter("sangate_auth_decisions_total", "Decisions on requests, by stage, reason and tenant rule.", "stage", "reason", "tenant"),
+		decisionTime: f.histogram("sangate_auth_duration_seconds", "Time a decision took, by the factors it checked.",
 			[]float64{1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 1e-2}, "factor"),
-		certReloads:   counter("sangate_certificate_reloads_total", "Reloads of the gate's certificate and trust bundle.", "result"),
-		configReloads: counter("sangate_config_reloads_total", "Reloads of the configuration.", "result"),
-		renewals:      counter("sangate_certificate_renewals_total", "Attempts to enrol or renew a certificate of the gate.", "result"),
-		nextRenewal: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_certificate_next_renewal_timestamp_seconds",
-			Help: "When the next attempt is planned."}, []string{"name"}),
-		lastError: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_certificate_renewal_last_error_timestamp_seconds",
-			Help: "When an attempt failed last; 0: none has."}, []string{"name"}),
-		rootErrors: f.NewCounter(prometheus.CounterOpts{Name: "sangate_ca_roots_errors_total",
-			Help: "Attempts to get the roots of the CA that the gate's certificate comes from which failed."}),
-		listUpdates: counter("sangate_crl_updates_total", "Looks at revocation lists, by what came of them.", "name", "result"),
-		listEnd: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_crl_next_update_timestamp_seconds",
-			Help: "When the list that is held ends."}, []string{"name"}),
-		listEntries: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_crl_entries",
-			Help: "Certificates on the list that is held."}, []string{"name"}),
-		revocations: counter("sangate_revocations_total",
+		certReloads:   f.counter("sangate_certificate_reloads_total", "Reloads of the gate's certificate and trust bundle.", "result"),
+		configReloads: f.counter("sangate_config_reloads_total", "Reloads of the configuration.", "result"),
+		renewals:      f.counter("sangate_certificate_renewals_total", "Attempts to enrol or renew a certificate of the gate.", "result"),
+		nextRenewal:   f.gauge("sangate_certificate_next_renewal_timestamp_seconds", "When the next attempt is planned.", "name"),
+		lastError:     f.gauge("sangate_certificate_renewal_last_error_timestamp_seconds", "When an attempt failed last; 0: none has.", "name"),
+		rootErrors: f.counter("sangate_ca_roots_errors_total",
+			"Attempts to get the roots of the CA that the gate's certificate comes from which failed.").WithLabelValues(),
+		listUpdates: f.counter("sangate_crl_updates_total", "Looks at revocation lists, by what came of them.", "name", "result"),
+		listEnd:     f.gauge("sangate_crl_next_update_timestamp_seconds", "When the list that is held ends.", "name"),
+		listEntries: f.gauge("sangate_crl_entries", "Certificates on the list that is held.", "name"),
+		revocations: f.counter("sangate_revocations_total",
 			"Handshakes and requests refused because a certificate was revoked, by the list, denylist or responder that says so.", "name"),
-		ocsp:    counter("sangate_ocsp_answers_total", "Questions to OCSP responders about clients, by what came of them.", "result"),
-		keySets: counter("sangate_jwks_refreshes_total", "Looks at the keys of token issuers.", "issuer", "result"),
-		keysSeen: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_jwks_last_success_timestamp_seconds",
-			Help: "When the keys of a token issuer were last seen; 0: never."}, []string{"issuer"}),
-		dropped: counter("sangate_trust_anchors_dropped_total",
+		ocsp:     f.counter("sangate_ocsp_answers_total", "Questions to OCSP responders about clients, by what came of them.", "result"),
+		keySets:  f.counter("sangate_jwks_refreshes_total", "Looks at the keys of token issuers.", "issuer", "result"),
+		keysSeen: f.gauge("sangate_jwks_last_success_timestamp_seconds", "When the keys of a token issuer were last seen; 0: never.", "issuer"),
+		dropped: f.counter("sangate_trust_anchors_dropped_total",
 			"Certificates in use whose CA a reload of the trust bundle dropped: our own (server), or of connected clients (client).", "role"),
-		resolutions: counter("sangate_credential_resolutions_total", "Look-ups of secrets, by what came of them.", "result"),
-		upstreamUp: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_upstream_up",
-			Help: "Whether the last look at an upstream found its tools: 1, or 0."}, []string{"server"}),
-		upstreamTime: histogram("sangate_upstream_request_duration_seconds", "Time an upstream took to answer a call.",
-			prometheus.DefBuckets, "server"),
-		toolCalls: counter("sangate_tool_calls_total", "Tool calls, by result.", "tool", "tenant", "result"),
-		toolTime: histogram("sangate_tool_call_duration_seconds", "Time tool calls took.",
-			prometheus.DefBuckets, "tool", "tenant", "result"),
-		Connections: f.NewGauge(prometheus.GaugeOpts{Name: "sangate_connections_open", Help: "Open client connections, handshake done."}),
-		AuditErrors: f.NewCounter(prometheus.CounterOpts{Name: "sangate_audit_errors_total", Help: "Records that could not be written to the audit log."}),
-		Streams:     f.NewGauge(prometheus.GaugeOpts{Name: "sangate_streams_open", Help: "Requests in progress: calls and event streams."}),
+		resolutions:  f.counter("sangate_credential_resolutions_total", "Look-ups of secrets, by what came of them.", "result"),
+		upstreamUp:   f.gauge("sangate_upstream_up", "Whether the last look at an upstream found its tools: 1, or 0.", "server"),
+		upstreamTime: f.histogram("sangate_upstream_request_duration_seconds", "Time an upstream took to answer a call.", prometheus.DefBuckets, "server"),
+		toolCalls:    f.counter("sangate_tool_calls_total", "Tool calls, by result.", "tool", "tenant", "result"),
+		toolTime:     f.histogram("sangate_tool_call_duration_seconds", "Time tool calls took.", prometheus.DefBuckets, "tool", "tenant", "result"),
+		Connections:  f.gauge("sangate_connections_open", "Open client connections, handshake done.").WithLabelValues(),
+		AuditErrors:  f.counter("sangate_audit_errors_total", "Records that could not be written to the audit log.").WithLabelValues(),
+		Streams:      f.gauge("sangate_streams_open", "Requests in progress: calls and event streams.").WithLabelValues(),
 	}
-	f.NewGaugeVec(prometheus.GaugeOpts{Name: "sangate_build_info", Help: "Always 1."}, []string{"version", "commit", "go"}).
+	f.gauge("sangate_build_info", "Always 1; the labels say what runs.", "version", "commit", "go").
 		WithLabelValues(version, commit, runtime.Version()).Set(1)
 	m.decided.make = func(l decisionLabels) prometheus.Counter {
 		return m.decisions.WithLabelValues(l.stage, l.reason, l.tenant)
 	}
 	m.called.make = func(l callLabels) callSeries {
-		return callSeries{m.toolCalls.WithLabelValues(l.tool, l.tenant, l.result), m.toolTime.WithLabelValues(l.tool, l.tenant, l.result)}
+		return callSeries{m.toolCalls.WithLabelValues(l.tool, l.tenant, l.result), &exemplified{Observer: m.toolTime.WithLabelValues(l.tool, l.tenant, l.result)}}
 	}
-	m.timed.make = func(factor string) prometheus.Observer { return m.decisionTime.WithLabelValues(factor) }
+	m.timed.make = func(factor string) *exemplified {
+		return &exemplified{Observer: m.decisionTime.WithLabelValues(factor)}
+	}
 	m.zero()
 	return m
 }
@@ -175,8 +163,8 @@ func (m *Metrics) HandshakeRefused(r pki.Reason) {
 	m.handshakes.WithLabelValues(string(r), "", "false").Inc()
 }
 
-// Decision counts a final decision and the time it took.
-func (m *Metrics) Decision(d *auth.Decision, took time.Duration) {
+// Decision counts a final decision on a request and the time it took.
+func (m *Metrics) Decision(d *auth.Decision, took time.Duration, request string) {
 	m.decided.of(decisionLabels{string(d.Stage), string(d.Reason), TenantLabel(d)}).Inc()
 	factor := "certificate"
 	switch {
@@ -185,7 +173,7 @@ func (m *Metrics) Decision(d *auth.Decision, took time.Duration) {
 	case d.JWT:
 		factor = "jwt"
 	}
-	m.timed.of(factor).Observe(took.Seconds())
+	m.timed.of(factor).observe(took, request)
 }
 
 // TenantLabel is the configured id: captured tenants fold into their rule.
@@ -278,11 +266,12 @@ func (m *Metrics) AnchorDropped(role string, n int) {
 	m.dropped.WithLabelValues(role).Add(float64(n))
 }
 
-// ToolCall counts a call of a tool that is there; result is from a closed set.
-func (m *Metrics) ToolCall(tool, tenant, result string, took time.Duration) {
+// ToolCall counts a call of a tool that is there, by a request; result is from a
+// closed set.
+func (m *Metrics) ToolCall(tool, tenant, result string, took time.Duration, request string) {
 	s := m.called.of(callLabels{tool, tenant, result})
 	s.calls.Inc()
-	s.took.Observe(took.Seconds())
+	s.took.observe(took, request)
 }
 
 func result(err error) string {

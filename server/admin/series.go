@@ -2,6 +2,8 @@ package admin
 
 import (
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -40,5 +42,21 @@ type callLabels struct{ tool, tenant, result string }
 
 type callSeries struct {
 	calls prometheus.Counter
-	took  prometheus.Observer
+	took  *exemplified
+}
+
+// An exemplified observer keeps for about one observation a second which request it
+// was of: enough to find one that was slow, and too few to cost anything.
+type exemplified struct {
+	prometheus.Observer
+	second atomic.Int64 // of the last, since 1970
+}
+
+func (e *exemplified) observe(took time.Duration, request string) {
+	now := time.Now().Unix()
+	if last := e.second.Load(); now != last && e.second.CompareAndSwap(last, now) {
+		e.Observer.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), prometheus.Labels{"request_id": request})
+		return
+	}
+	e.Observe(took.Seconds())
 }

@@ -1,0 +1,120 @@
+package server_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/x509"
+	"fmt"
+	"math/big"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/sangate/sangate/pki/pkitest"
+	"github.com/sangate/sangate/server/servertest"
+)
+
+// debian returns a program of a package of Debian's, which CI has.
+func debian(t *testing.T, program, pkg string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("Debian's %s is not installed", pkg)
+	}
+	return path
+}
+
+// A gate that does all that is measured tells what docs/metrics.md has, and nothing
+// else; Prometheus has no objection; and an exemplar leads to the request it is of.
+func TestMetrics(t *testing.T) {
+	issuer, up := servertest.NewIssuer(t), newMCPUpstream(t, true)
+	dir := t.TempDir()
+	shown := pkitest.NewCA(t, "another").Issue(t, pkitest.Leaf{DNS: []string{"gate.example"}})
+	shown.Write(t, dir, "up")
+	g := servertest.Start(t, servertest.Options{Files: map[string]string{"jwks.json": string(issuer.JWKS()), "denylist": "# nobody\n"}, Config: func(yaml string) string {
+		yaml = strings.Replace(yaml, "    keys:", "    tools: {allow: [exact, echo]}\n    keys:", 1)
+		return yaml + fmt.Sprintf(`issuers: [{name: filed, issuer: %q, audiences: [gate], jwksFile: jwks.json, tenantClaim: tenant}]
+egress: {allow: [127.0.0.0/8]}
+mcpServers: [{name: up, baseUrl: %q, clientCertificate: {cert: %s/up.crt, key: %[3]s/up.key}}]
+`, issuer.URL, up.URL, dir)
+	}})
+	list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}, g.CA.Cert, g.CA.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Write("list.crl", list)
+	g.Configure(func(yaml string) string {
+		return strings.Replace(yaml, "clientCA:", "revocation: {crl: [list.crl], denylist: denylist}, clientCA:", 1)
+	})
+	wantListed(t, g, "acme", "echo exact")
+	call := func(tool string) string {
+		res := ask(t, g.Client(g.Cert("acme")), http.MethodPost, g.URL+"/tool/"+tool+"/call", `{"message":"m"}`, jwtOf(g.Key("acme")))
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", tool, res.Status)
+		}
+		return res.Header.Get("X-Request-Id")
+	}
+	call("exact")
+	id := call("echo")
+
+	text := scrape(t, g, "")
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range g.Server.Metrics().Definitions() {
+		f := families[d.Name]
+		if d.Name == "sangate_certificate_next_renewal_timestamp_seconds" && f == nil {
+			continue // of a certificate that the gate renews itself: TestEnrolsAndRenews
+		}
+		if f == nil {
+			t.Errorf("%s is not told", d.Name)
+			continue
+		}
+		delete(families, d.Name)
+		if got := strings.ToLower(f.GetType().String()); got != d.Type || f.GetHelp() != d.Help {
+			t.Errorf("%s is a %s that tells %q", d.Name, got, f.GetHelp())
+		}
+		for _, m := range f.Metric {
+			var labels []string
+			for _, l := range m.Label {
+				labels = append(labels, l.GetName())
+			}
+			if !slices.Equal(slices.Sorted(slices.Values(d.Labels)), labels) { // told in order
+				t.Errorf("%s has the labels %v, want %v", d.Name, labels, d.Labels)
+			}
+		}
+	}
+	for name := range families {
+		if !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
+			t.Errorf("%s is not defined", name)
+		}
+	}
+	if got := g.Metric("sangate_certificate_not_after_timestamp_seconds", "role", "upstream", "name", "up"); got != float64(shown.Leaf.NotAfter.Unix()) {
+		t.Errorf("what is shown to the upstream ends at %v", got)
+	}
+	if open := scrape(t, g, "application/openmetrics-text"); !bytes.Contains(open, []byte(`{request_id="`+id+`"}`)) {
+		t.Errorf("no exemplar of %s", id)
+	}
+	check := exec.CommandContext(t.Context(), debian(t, "promtool", "prometheus"), "check", "metrics")
+	check.Stdin = bytes.NewReader(text)
+	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
+
+func scrape(t *testing.T, g *servertest.Gate, accept string) []byte {
+	t.Helper()
+	return []byte(bodyOf(ask(t, http.DefaultClient, http.MethodGet, g.AdminURL+"/metrics", "", "Accept: "+accept)))
+}
