@@ -119,12 +119,12 @@ func LoadBundle(paths []string) (*Bundle, error) {
 		for _, file := range files {
 			more, err := readCertificates(file)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("client CA %s: %w", file, err))
+				errs = append(errs, fmt.Errorf("trust bundle %s: %w", file, err))
 				continue
 			}
 			for _, c := range more {
 				if !c.IsCA && c.Version >= 3 {
-					errs = append(errs, fmt.Errorf("client CA %s: %q is not a CA certificate; put the CA's root (or intermediate) here, not a leaf", file, c.Subject))
+					errs = append(errs, fmt.Errorf("trust bundle %s: %q is not a CA certificate; put the CA's root (or intermediate) here, not a leaf", file, c.Subject))
 				}
 			}
 			certs = append(certs, more...)
@@ -135,7 +135,7 @@ func LoadBundle(paths []string) (*Bundle, error) {
 	}
 	b, err := NewBundle(certs)
 	if err != nil {
-		return nil, fmt.Errorf("client CA %s: %w", strings.Join(paths, ", "), err)
+		return nil, fmt.Errorf("trust bundle %s: %w", strings.Join(paths, ", "), err)
 	}
 	return b, nil
 }
@@ -144,14 +144,14 @@ func LoadBundle(paths []string) (*Bundle, error) {
 func bundleFiles(path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("client CA: %w", err)
+		return nil, fmt.Errorf("trust bundle: %w", err)
 	}
 	if !info.IsDir() {
 		return []string{path}, nil
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return nil, fmt.Errorf("client CA: %w", err)
+		return nil, fmt.Errorf("trust bundle: %w", err)
 	}
 	var files []string
 	for _, e := range entries {
@@ -166,9 +166,9 @@ func bundleFiles(path string) ([]string, error) {
 		case errors.Is(err, fs.ErrNotExist):
 			continue // replaced while we looked; the watcher comes back
 		case err != nil:
-			return nil, fmt.Errorf("client CA: %w", err)
+			return nil, fmt.Errorf("trust bundle: %w", err)
 		case !info.Mode().IsRegular():
-			return nil, fmt.Errorf("client CA %s: not a regular file; move it out of the folder", name)
+			return nil, fmt.Errorf("trust bundle %s: not a regular file; move it out of the folder", name)
 		}
 		files = append(files, name)
 	}

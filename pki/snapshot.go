@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -107,6 +108,9 @@ func (f Files) loadKey() (crypto.Signer, error) {
 	return signer, nil
 }
 
+// ErrKeyMismatch reports a key and a certificate that are no pair.
+var ErrKeyMismatch = errors.New("the key does not belong to the certificate")
+
 // NewCertificate joins a chain (leaf first) and its key, and checks that they
 // belong together.
 func NewCertificate(chain []*x509.Certificate, key crypto.Signer) (*tls.Certificate, error) {
@@ -114,7 +118,7 @@ func NewCertificate(chain []*x509.Certificate, key crypto.Signer) (*tls.Certific
 		return nil, fmt.Errorf("no certificate")
 	}
 	if err := keyutil.VerifyPair(chain[0].PublicKey, key); err != nil {
-		return nil, fmt.Errorf("the key does not belong to the certificate %q: %w", chain[0].Subject, err)
+		return nil, fmt.Errorf("%w %q: %w", ErrKeyMismatch, chain[0].Subject, err)
 	}
 	cert := &tls.Certificate{PrivateKey: key, Leaf: chain[0]}
 	for _, c := range chain {

@@ -18,10 +18,11 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request) {
 	body, err := jsonv2.Marshal(struct {
 		Resource string   `json:"resource"`
 		Servers  []string `json:"authorization_servers,omitempty"`
+		Audience []string `json:"audiences_supported,omitempty"` // ours: what to ask a token for
 		Scopes   []string `json:"scopes_supported,omitempty"`
 		Methods  []string `json:"bearer_methods_supported"`
 		Bound    bool     `json:"tls_client_certificate_bound_access_tokens"`
-	}{"https://" + r.Host + r.URL.Path[len(answer.MetadataPath):], issuers.Servers(tokens), strings.Fields(tokens.Scopes()), []string{"header"}, true})
+	}{"https://" + r.Host + r.URL.Path[len(answer.MetadataPath):], issuers.Servers(tokens), issuers.Audiences(tokens), strings.Fields(tokens.Scopes()), []string{"header"}, true})
 	if err != nil {
 		answer.Fail(w, r, answer.Internal)
 		return

@@ -67,6 +67,9 @@ The same over the Model Context Protocol:
 See it refuse globex's certificate with acme's key:
   curl --cacert %[1]s/root_ca.crt --cert %[1]s/clients/globex.crt --key %[1]s/clients/globex.key -H "Authorization: Bearer $(cat %[1]s/clients/acme.token)" %[2]s/tools
 
+Find out why a client does not get in:
+  sangate doctor %[2]s --ca %[1]s/root_ca.crt --cert %[1]s/clients/acme.crt --key %[1]s/clients/acme.key --token-file %[1]s/clients/acme.token
+
 Its configuration is %[1]s/sangate.yaml. Ctrl-C stops it.
 `, dir, g.URL, g.AdminURL, g.CAURL, g.Fingerprint)
 }

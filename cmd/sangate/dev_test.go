@@ -138,6 +138,25 @@ func TestDevPrintsWhatWorks(t *testing.T) {
 	if no := decode[refusal](t, bash(t, lines[3])); no.Error != "forbidden" || no.Message == "" || no.RequestID == "" {
 		t.Errorf("the last line says %+v", no)
 	}
+
+	_, line, _ := strings.Cut(printed, "  sangate doctor ")
+	line, _, _ = strings.Cut(line, "\n")
+	args := append([]string{"doctor"}, strings.Split(strings.TrimSuffix(bash(t, `printf '%s\n' `+line), "\n"), "\n")...)
+	for _, run := range []struct { // the printed line, and what its flags add
+		args []string
+		code int
+		want string
+	}{
+		{args, 0, "\nnothing is wrong\n"},
+		{append(args, "--tool", "echo", "--tenant-header", "acme", "--json"), 0, `"good": true`},
+		{append(args, "--tool", "zendesk_get_ticket"), 3, "\ntool_denied\n"},
+		{append(args, "--tls-max", "1.2"), 3, "\nprotocol\n"},
+		{append(args, "--tenant-header", "globex", "--json"), 3, `"finding": "header_mismatch"`},
+	} {
+		if code, out, _ := sangate(t, "", run.args...); code != run.code || !strings.Contains(out, run.want) || strings.Contains(out, "\x1b") {
+			t.Errorf("%q: exit %d\n%s", run.args, code, out)
+		}
+	}
 	statuses := []string{"200", "200", "200", "403"}
 	for i, line := range lines {
 		if got := bash(t, strings.TrimRight(line, "\n")+" -s -o /dev/null -w '%{http_code}'"); got != statuses[i] {

@@ -234,3 +234,13 @@ func Servers(v *jwt.Verifier) []string {
 	slices.Sort(out)
 	return slices.Compact(out)
 }
+
+// Audiences returns what tokens may be for, one of which a client asks for.
+func Audiences(v *jwt.Verifier) []string {
+	var out []string
+	for _, i := range v.Issuers() {
+		out = append(out, i.Audiences...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}

@@ -1,0 +1,250 @@
+package doctor_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sangate/sangate/pki/pkitest"
+	"github.com/sangate/sangate/server/doctor"
+	"github.com/sangate/sangate/server/servertest"
+)
+
+// A set-up that does not work: by breaks it and returns what mends it.
+var broken = []struct {
+	name, step, finding string
+	tells               string // beside the finding
+	by                  func(w *world, o *doctor.Options) (mend func())
+}{
+	{"http:// in the URL", "address", "scheme", "http://", url(func(w *world) string { return strings.Replace(w.URL, "https", "http", 1) })},
+	{"a name that is not there", "address", "dns", `gate\.invalid`, url(func(*world) string { return "https://gate.invalid:8443" })},
+	{"port closed", "connection", "port_closed", "connection refused", url(func(w *world) string { return "https://" + w.closed() })},
+	{"packets are dropped", "connection", "unreachable", "i/o timeout", url(func(w *world) string { return "https://" + w.full() })},
+	{"nobody behind the balancer", "tls", "no_answer", "EOF|reset", url(func(w *world) string { return "https://" + w.talks("") })},
+	{"plain HTTP", "tls", "plain_http", "", url(func(w *world) string { return strings.Replace(w.AdminURL, "http", "https", 1) })},
+	{"SSH", "tls", "not_tls", `SSH-2`, url(func(w *world) string { return "https://" + w.talks("SSH-2.0-OpenSSH_9.2\r\n") })},
+	{"TLS ends before the gate", "tls", "no_certificate_request", "", url(func(w *world) string { return w.web(tls.NoClientCert, pkitest.Leaf{IPs: here}) })},
+	{"TLS 1.2 only", "tls", "protocol", "protocol version", func(_ *world, o *doctor.Options) func() {
+		o.MaxVersion = tls.VersionTLS12
+		return func() { o.MaxVersion = tls.VersionTLS13 }
+	}},
+	{"clock behind", "clock", "clock", `(2h0m|1h59m).* ahead of`, clock(-2 * time.Hour)},
+	{"clock ahead", "clock", "clock", `(2h0m|1h59m).* behind`, clock(2 * time.Hour)},
+
+	{"another root", "server certificate", "server_untrusted", "CN=another", func(w *world, o *doctor.Options) func() {
+		return w.trust(o, pkitest.NewCA(w, "another"))
+	}},
+	{"the root was replaced", "server certificate", "server_untrusted", "another key", func(w *world, o *doctor.Options) func() {
+		return w.trust(o, pkitest.NewCA(w, "Test CA"))
+	}},
+	{"the server sends no intermediate", "server certificate", "server_chain", "sends 1 certificates", func(w *world, o *doctor.Options) func() {
+		whole := w.inter.Issue(w, pkitest.Leaf{IPs: []string{"127.0.0.1"}})
+		alone := *whole
+		alone.TLS.Certificate = whole.TLS.Certificate[:1]
+		w.serve(&alone)
+		w.show(o, w.inter.Issue(w, agent))
+		return func() { w.serve(whole) }
+	}},
+	{"server certificate over", "server certificate", "server_expired", "ended at", func(w *world, _ *doctor.Options) func() {
+		end := time.Now().Add(2 * time.Second) // one that is over already is not taken up
+		w.serve(w.inter.Issue(w, pkitest.Leaf{IPs: here, NotAfter: end}))
+		servertest.WaitFor(func() bool { return time.Now().After(end.Add(time.Second)) }, 5*time.Second)
+		return func() { w.serve(w.inter.Issue(w, pkitest.Leaf{IPs: here})) }
+	}},
+	{"server certificate too young", "server certificate", "server_not_yet_valid", "begins at", url(func(w *world) string {
+		return w.web(tls.RequestClientCert, pkitest.Leaf{IPs: here, NotBefore: ago(-1), NotAfter: ago(-2)})
+	})},
+	{"server certificate of another name", "server certificate", "server_name", `other\.example, 127\.0\.0\.9, not for 127\.0\.0\.1`,
+		server(pkitest.Leaf{DNS: []string{"other.example"}, IPs: []string{"127.0.0.9"}})},
+	{"server certificate for clients", "server certificate", "server_usage", "", server(pkitest.Leaf{IPs: here, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})},
+
+	{"no certificate", "client certificate", "no_certificate", "none given", func(_ *world, o *doctor.Options) func() {
+		files := o.Files
+		o.Files.Cert, o.Files.Key = "", ""
+		return func() { o.Files = files }
+	}},
+	{"a certificate file cut off", "client certificate", "client_files", "client.crt: .*valid PEM", func(w *world, o *doctor.Options) func() {
+		data, err := os.ReadFile(o.Files.Cert)
+		if err != nil {
+			w.Fatal(err)
+		}
+		w.write("client.crt", data[:len(data)-40])
+		return func() { w.write("client.crt", data) }
+	}},
+	{"no key file", "client certificate", "client_files", "absent.key", func(_ *world, o *doctor.Options) func() {
+		key := o.Files.Key
+		o.Files.Key = "absent.key"
+		return func() { o.Files.Key = key }
+	}},
+	{"key of another certificate", "client certificate", "key_mismatch", "does not belong", shown(pkitest.Leaf{URIs: agent.URIs, OtherKey: true})},
+	{"certificate over", "client certificate", "expired", "ended at", shown(pkitest.Leaf{URIs: agent.URIs, NotBefore: ago(2), NotAfter: ago(1)})},
+	{"certificate too young", "client certificate", "not_yet_valid", "begins at", shown(pkitest.Leaf{URIs: agent.URIs, NotBefore: ago(-1), NotAfter: ago(-2)})},
+	{"a server's certificate", "client certificate", "wrong_usage", "clientAuth", shown(pkitest.Leaf{URIs: agent.URIs, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})},
+	{"a CA's certificate", "client certificate", "wrong_usage", "CA certificate", shown(pkitest.Leaf{URIs: agent.URIs, IsCA: true})},
+	{"too many names", "client certificate", "bad_certificate", "names in the leaf", shown(pkitest.Leaf{DNS: many(65)})},
+	{"a name outside the rules", "client certificate", "san_invalid", "%61", shown(pkitest.Leaf{URIs: []string{"spiffe://example.org/tenant/%61cme/agent"}})},
+	{"no name", "client certificate", "san_missing", "", shown(pkitest.Leaf{CommonName: "acme"})},
+	{"no intermediate", "client certificate", "missing_intermediate", "no certificate of CN=Test Intermediate", func(w *world, o *doctor.Options) func() {
+		w.serve(w.inter.Issue(w, pkitest.Leaf{IPs: here})) // which shows the intermediate to the doctor
+		whole := w.inter.Issue(w, agent)
+		alone := *whole
+		alone.TLS.Certificate = whole.TLS.Certificate[:1]
+		w.show(o, &alone)
+		return func() { w.show(o, whole) }
+	}},
+	{"another CA", "client certificate", "untrusted", "takes certificates of CN=Test CA; .* is by CN=another", func(w *world, o *doctor.Options) func() {
+		w.show(o, pkitest.NewCA(w, "another").Issue(w, agent))
+		return func() { w.show(o, w.Gate.Cert("acme")) }
+	}},
+	{"a CA of the same name", "handshake", "untrusted", "another key", func(w *world, o *doctor.Options) func() {
+		w.show(o, pkitest.NewCA(w, "Test CA").Issue(w, agent))
+		return func() { w.show(o, w.Gate.Cert("acme")) }
+	}},
+	{"revoked", "handshake", "revoked", "key are right", func(w *world, o *doctor.Options) func() {
+		cert := w.Gate.Cert("acme")
+		w.show(o, cert)
+		sum := sha256.Sum256(cert.Leaf.Raw)
+		w.Change("certificate", func() { w.Write("denylist", []byte("sha256:"+hex.EncodeToString(sum[:])+"\n")) })
+		return func() { w.show(o, w.Gate.Cert("acme")) }
+	}},
+	{"another service that asks for certificates", "gate", "not_a_gate", "404", url(func(w *world) string { return w.web(tls.RequestClientCert, pkitest.Leaf{IPs: here}) })},
+	{"a key that TLS has no use for", "handshake", "bad_certificate", "unsupported", func(w *world, o *doctor.Options) func() {
+		key, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+		if err != nil {
+			w.Fatal(err)
+		}
+		w.show(o, w.CA.Issue(w, pkitest.Leaf{URIs: agent.URIs, Key: key}))
+		return func() { w.show(o, w.Gate.Cert("acme")) }
+	}},
+
+	{"no token", "request", "token_missing", "401", token(nil)},
+	{"an empty token file", "token", "token_missing", "empty", text("")},
+	{"Bearer in the token file", "token", "token_malformed", "character 7", text("Bearer x")},
+	{"a line break", "token", "token_malformed", `character 4 is '\\n'`, text("sgk\n_x")},
+	{"a key mistyped", "token", "token_unknown", "checksum", token(func(w *world, _ *doctor.Options) string { return w.Key("acme")[:64] + "_" })},
+	{"a key of another gate", "request", "token_unknown", "Invalid token", text("some-other-key")},
+	{"globex's key", "request", "tenant_mismatch", "of another", token(func(w *world, _ *doctor.Options) string { return w.Key("globex") })},
+	{"token over", "token", "token_expired", "ended at", claims(servertest.Claims{"exp": ago(1).Unix()})},
+	{"token too young", "token", "token_not_yet_valid", "begins at", claims(servertest.Claims{"nbf": ago(-1).Unix()})},
+	{"token of another issuer", "token", "token_issuer", "takes tokens of", claims(servertest.Claims{"iss": "https://else.example"})},
+	{"token for another API", "token", "token_audience", "takes tokens for gate", claims(servertest.Claims{"aud": "else"})},
+	{"token without scope", "request", "token_scope", "MCP.Call", claims(servertest.Claims{"scp": "Else"})},
+	{"token of another certificate", "token", "binding_mismatch", "another certificate",
+		claims(servertest.Claims{"cnf": map[string]string{"x5t#S256": base64.RawURLEncoding.EncodeToString(make([]byte, 32))}})},
+	{"token that nobody signed", "token", "token_algorithm", "none", token(func(w *world, _ *doctor.Options) string {
+		return w.issuer.Sign(servertest.Claims{"alg": "none", "kid": "k1"}, w.claims())
+	})},
+	{"token changed on its way", "request", "token_signature", "signature is not", token(func(w *world, _ *doctor.Options) string {
+		good := w.issuer.Token(w.claims())
+		return good[:len(good)-8] + "AAAAAAAA"
+	})},
+	{"token of globex", "request", "tenant_mismatch", "of another", claims(servertest.Claims{"tenant": "globex"})},
+	{"an issuer that does not answer", "request", "jwks_unavailable", "503", claims(servertest.Claims{"iss": "https://127.0.0.1:1"})},
+	{"header of another tenant", "request", "header_mismatch", "without X-Octopus-Tenant-Id", header("globex")},
+	{"header that is a list", "request", "header_malformed", "400", header("acme,globex")},
+	{"a name that no rule has", "request", "san_unmapped", "as well", func(w *world, o *doctor.Options) func() {
+		w.show(o, w.Gate.Cert("initech"))
+		return func() { w.show(o, w.Gate.Cert("acme")) }
+	}},
+	{"a tool that the tenant has not", "request", "tool_denied", `"zendesk_get_ticket" is not`, func(_ *world, o *doctor.Options) func() {
+		o.Tool = "zendesk_get_ticket"
+		return func() { o.Tool = "echo" }
+	}},
+}
+
+var (
+	here  = []string{"127.0.0.1"}
+	agent = pkitest.Leaf{URIs: []string{"spiffe://example.org/tenant/acme/agent"}}
+)
+
+func ago(hours int) time.Time { return time.Now().Add(-time.Duration(hours) * time.Hour) }
+
+func many(n int) (out []string) {
+	for i := range n {
+		out = append(out, fmt.Sprintf("n%d.example", i))
+	}
+	return out
+}
+
+func url(of func(w *world) string) func(*world, *doctor.Options) func() {
+	return func(w *world, o *doctor.Options) func() {
+		o.URL = of(w)
+		return func() { o.URL = w.URL }
+	}
+}
+
+func clock(off time.Duration) func(*world, *doctor.Options) func() {
+	return func(_ *world, o *doctor.Options) func() {
+		o.Now = func() time.Time { return time.Now().Add(off) }
+		return func() { o.Now = nil }
+	}
+}
+
+// server has the gate show a certificate, for once; with its intermediate, because
+// the gate has shown one already, and takes files without it as cut off.
+func server(l pkitest.Leaf) func(*world, *doctor.Options) func() {
+	return func(w *world, _ *doctor.Options) func() {
+		w.serve(w.inter.Issue(w, l))
+		return func() { w.serve(w.inter.Issue(w, pkitest.Leaf{IPs: here})) }
+	}
+}
+
+func shown(l pkitest.Leaf) func(*world, *doctor.Options) func() {
+	return func(w *world, o *doctor.Options) func() {
+		w.show(o, w.CA.Issue(w, l))
+		return func() { w.show(o, w.Gate.Cert("acme")) }
+	}
+}
+
+func token(of func(w *world, o *doctor.Options) string) func(*world, *doctor.Options) func() {
+	return func(w *world, o *doctor.Options) func() {
+		good := o.Token
+		o.Token = nil
+		if of != nil {
+			o.Token = new(of(w, o))
+		}
+		return func() { o.Token = good }
+	}
+}
+
+func text(s string) func(*world, *doctor.Options) func() {
+	return token(func(*world, *doctor.Options) string { return s })
+}
+
+// claims has the client send a JWT with something changed; without the change it
+// is let in.
+func claims(change servertest.Claims) func(*world, *doctor.Options) func() {
+	return func(w *world, o *doctor.Options) func() {
+		o.Token = new(w.issuer.Token(w.claims().With(change)))
+		return func() { o.Token = new(w.issuer.Token(w.claims())) }
+	}
+}
+
+func (w *world) claims() servertest.Claims {
+	return w.issuer.Claims("acme").With(servertest.Claims{"scp": "MCP.Call"})
+}
+
+func header(value string) func(*world, *doctor.Options) func() {
+	return func(_ *world, o *doctor.Options) func() {
+		o.TenantHeader = &value
+		return func() { o.TenantHeader = new("acme") }
+	}
+}
+
+func (w *world) write(name string, data []byte) {
+	w.Helper()
+	if err := os.WriteFile(filepath.Join(w.dir, name), bytes.Clone(data), 0o600); err != nil {
+		w.Fatal(err)
+	}
+}

@@ -1,0 +1,155 @@
+// Package doctor looks at a gate from a client's side, with what the client has:
+// name, port, TLS, the server's certificate, the client's own, clocks, token. It
+// names the first thing that is wrong.
+//
+// A gate tells its peers little, so much is concluded from what the client can see:
+// alerts, the CAs that the gate asks for, its metadata, and what it says to the same
+// request with less in it. The token goes only to a server that has proven itself.
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/sangate/sangate/docs"
+	"github.com/sangate/sangate/pki"
+)
+
+// Bounds of an examination.
+const (
+	dialTimeout    = 5 * time.Second // of each address
+	requestTimeout = 10 * time.Second
+	maxAnswer      = 4 << 20
+	maxSkew        = time.Minute // of clocks
+)
+
+// Options are what the client has. URL and CA are required.
+type Options struct {
+	URL          string // of the gate, https://host[:port]; a path is not looked at
+	CA           []string
+	Files        pki.Files // Cert, Key, KeyPasswordFile; ClientCA is not looked at
+	Token        *string   // nil: none is sent
+	TenantHeader *string
+	Tool         string // to be called, or ""
+	MaxVersion   uint16 // as a client that speaks no newer TLS would be met; 0: no bound
+	Now          func() time.Time
+}
+
+// A Report says what was seen, step by step.
+type Report struct {
+	URL     string `json:"url"`
+	Good    bool   `json:"good"`
+	Finding string `json:"finding,omitempty"` // the first thing wrong: a heading of docs/reasons.md or docs/doctor.md
+	Means   string `json:"means,omitempty"`
+	Do      string `json:"do,omitempty"`
+	Steps   []Step `json:"steps"`
+}
+
+// A Step is one thing that was looked at.
+type Step struct {
+	Name    string   `json:"name"`
+	Outcome string   `json:"outcome"` // ok, wrong, not reached
+	Detail  []string `json:"detail,omitempty"`
+}
+
+// The outcomes of a step.
+const (
+	OK         = "ok"
+	Wrong      = "wrong"
+	NotReached = "not reached"
+)
+
+// An examination is one in progress.
+type examination struct {
+	Options
+	url    *url.URL
+	host   string
+	port   string
+	addrs  []netip.Addr
+	remote string // the address that answered
+
+	anchors []*x509.Certificate // of CA
+	roots   *x509.CertPool
+	chain   []*x509.Certificate // the client's own
+	own     *tls.Certificate    // nil where there is none that could be shown
+	ownErr  error
+
+	met      *meeting
+	metadata metadata
+	step     *Step
+}
+
+var steps = []struct {
+	name string
+	look func(*examination, context.Context) (finding string)
+}{
+	{"address", (*examination).address},
+	{"connection", (*examination).connection},
+	{"tls", (*examination).tls},
+	{"clock", (*examination).clock},
+	{"server certificate", (*examination).serverCertificate},
+	{"client certificate", (*examination).clientCertificate},
+	{"handshake", (*examination).handshake},
+	{"gate", (*examination).gate},
+	{"token", (*examination).token},
+	{"request", (*examination).request},
+}
+
+// Examine looks until something is wrong. Its error is for options that cannot be
+// used at all: a URL that is none, a CA file that does not load.
+func Examine(ctx context.Context, opts Options) (*Report, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	e := &examination{Options: opts, roots: x509.NewCertPool()}
+	bundle, err := pki.LoadBundle(opts.CA)
+	if err != nil {
+		return nil, err
+	}
+	e.anchors = bundle.Certificates()
+	for _, ca := range e.anchors {
+		e.roots.AddCert(ca)
+	}
+	if err := e.parseURL(); err != nil {
+		return nil, err
+	}
+	e.loadOwn()
+	r := &Report{URL: opts.URL}
+	for _, s := range steps {
+		r.Steps = append(r.Steps, Step{Name: s.name, Outcome: NotReached})
+	}
+	for i, s := range steps {
+		e.step = &r.Steps[i]
+		e.step.Outcome = OK
+		if r.Finding = s.look(e, ctx); r.Finding != "" {
+			e.step.Outcome = Wrong
+			r.Means, r.Do = docs.Reason(r.Finding)
+			return r, ctx.Err()
+		}
+	}
+	r.Good = true
+	return r, nil
+}
+
+// tell adds a line to the step.
+func (e *examination) tell(format string, args ...any) {
+	e.step.Detail = append(e.step.Detail, fmt.Sprintf(format, args...))
+}
+
+// loadOwn reads what the client shows; what is wrong with it is told when its
+// turn comes.
+func (e *examination) loadOwn() {
+	if e.Files.Cert == "" {
+		return
+	}
+	if e.chain, e.ownErr = e.Files.LoadChain(); e.ownErr == nil {
+		e.own, e.ownErr = e.Files.LoadCertificate()
+	}
+}
+
+func date(t time.Time) string { return t.UTC().Format(time.RFC3339) }
