@@ -19,9 +19,10 @@ test:
 	go test -race -timeout 30m -tags '$(TAGS)' ./...
 
 # 100,000 tenants, 1,000,000 revoked certificates, 10,000 idle connections, 2,000
-# streams: without the race detector, which has no room for them.
+# streams, 10,000 strangers, ten days of alerts: without the race detector, which has
+# no room for them.
 scale:
-	go test -timeout 15m -tags '$(TAGS)' -count=1 -run TestScale ./server
+	go test -timeout 15m -tags '$(TAGS)' -count=1 -run 'TestScale|TestQuiet' ./server ./deploy/prometheus
 
 # The conformance suite of the Model Context Protocol through a gate, and what the
 # official SDK's own server passes beside it: a line for each revision.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -20,19 +19,6 @@ import (
 	"github.com/sangate/sangate/pki/pkitest"
 	"github.com/sangate/sangate/server/servertest"
 )
-
-// debian returns a program of a package of Debian's, which CI has.
-func debian(t *testing.T, program, pkg string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skipf("Debian's %s is not installed", pkg)
-	}
-	return path
-}
 
 // A gate that does all that is measured tells what docs/metrics.md has, and nothing
 // else; Prometheus has no objection; and an exemplar leads to the request it is of.
@@ -107,7 +93,7 @@ mcpServers: [{name: up, baseUrl: %q, clientCertificate: {cert: %s/up.crt, key: %
 	if open := scrape(t, g, "application/openmetrics-text"); !bytes.Contains(open, []byte(`{request_id="`+id+`"}`)) {
 		t.Errorf("no exemplar of %s", id)
 	}
-	check := exec.CommandContext(t.Context(), debian(t, "promtool", "prometheus"), "check", "metrics")
+	check := exec.CommandContext(t.Context(), servertest.Debian(t, "promtool", "prometheus"), "check", "metrics")
 	check.Stdin = bytes.NewReader(text)
 	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("promtool: %v\n%s", err, out)

@@ -1,4 +1,4 @@
-package server_test
+package prometheus_test
 
 import (
 	"maps"
@@ -13,9 +13,8 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/sangate/sangate/server/admin"
+	"github.com/sangate/sangate/server/servertest"
 )
-
-const rulesFolder = "../deploy/prometheus/"
 
 type rules struct {
 	Groups []struct {
@@ -28,13 +27,42 @@ type rules struct {
 
 func readYAML(t *testing.T, file string, into any) {
 	t.Helper()
+	if err := yaml.Unmarshal(mustRead(t, file), into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rulesOf returns the names of the alerts.
+func rulesOf(t *testing.T) map[string]bool {
+	t.Helper()
+	var all rules
+	readYAML(t, "rules.yaml", &all)
+	names := map[string]bool{}
+	for _, g := range all.Groups {
+		for _, r := range g.Rules {
+			if r.Alert != "" {
+				names[r.Alert] = true
+			}
+		}
+	}
+	return names
+}
+
+// metricsOf returns the metrics of the gate's that the rules look at.
+func metricsOf(t *testing.T) []string {
+	t.Helper()
+	names := regexp.MustCompile(`sangate_[a-z0-9_]+`).FindAllString(regexp.MustCompile(`(?s)annotations:.*?runbook:`).ReplaceAllString(string(mustRead(t, "rules.yaml")), ""), -1)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func mustRead(t *testing.T, file string) []byte {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := yaml.Unmarshal(text, into); err != nil {
-		t.Fatal(err)
-	}
+	return text
 }
 
 // Prometheus takes the rules, and they do what their tests say. Each alert is tested
@@ -42,14 +70,14 @@ func readYAML(t *testing.T, file string, into any) {
 // metrics that the gate has.
 func TestAlertRules(t *testing.T) {
 	var all rules
-	readYAML(t, rulesFolder+"rules.yaml", &all)
+	readYAML(t, "rules.yaml", &all)
 	metrics := admin.NewMetrics("", "")
 	metrics.Certificates(nil)
 	known := map[string]bool{}
 	for _, d := range metrics.Definitions() {
 		known[d.Name] = true
 	}
-	page, err := os.ReadFile("../docs/alerts.md")
+	page, err := os.ReadFile("../../docs/alerts.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +110,7 @@ func TestAlertRules(t *testing.T) {
 		t.Errorf("docs/alerts.md has\n%v\nthe rules have\n%v", headings, alerts)
 	}
 
-	files, err := filepath.Glob(rulesFolder + "*_test.yaml")
+	files, err := filepath.Glob("*_test.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +140,8 @@ func TestAlertRules(t *testing.T) {
 			t.Errorf("tested are %v", got)
 		}
 	}
-	promtool := debian(t, "promtool", "prometheus")
-	for _, args := range [][]string{{"check", "rules", rulesFolder + "rules.yaml"}, append([]string{"test", "rules"}, files...)} {
+	promtool := servertest.Debian(t, "promtool", "prometheus")
+	for _, args := range [][]string{{"check", "rules", "rules.yaml"}, append([]string{"test", "rules"}, files...)} {
 		if out, err := exec.CommandContext(t.Context(), promtool, args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %v: %v\n%s", args, err, out)
 		}
