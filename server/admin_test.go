@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/servertest"
+	"github.com/sangate/sangate/server/tool"
 )
 
 // adminGet asks the admin listener under a Host of choice.
@@ -169,6 +172,74 @@ func TestBadConfigurationKeepsTheOld(t *testing.T) {
 		}
 		if got := call(); got != step.status {
 			t.Errorf("%s: GET /tools = %d, want %d", step.name, got, step.status)
+		}
+	}
+}
+
+// A file that does not load is told, and no reason to send clients elsewhere; a
+// gate that drains is one.
+func TestReadyTells(t *testing.T) {
+	release := make(chan struct{})
+	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{{Name: "wait", InputSchema: json.RawMessage(`{"type":"object"}`),
+		Handler: func(ctx context.Context, _ *tool.Call) (*tool.Result, error) {
+			<-release
+			return tool.Text("done"), nil
+		}}},
+		Config: func(yaml string) string {
+			return strings.Replace(yaml, "    keys:", "    tools: {allow: [wait]}\n    keys:", 1)
+		}})
+	good, err := os.ReadFile(filepath.Join(g.Dir, "sangate.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Write("sangate.yaml", []byte("tenants: [\n"))
+	says := func(status int, part string) func() bool {
+		return func() bool {
+			got, body := adminGet(t, g, http.MethodGet, "/readyz", "")
+			return got == status && strings.Contains(body, part)
+		}
+	}
+	if !servertest.WaitFor(says(200, `"config":"ok: what is in force stays, the files do not load: `), 10*time.Second) {
+		t.Error("it does not tell of the file that does not load")
+	}
+	g.Write("sangate.yaml", good)
+	if !servertest.WaitFor(says(200, `"config":"ok"`), 10*time.Second) {
+		t.Error("it goes on telling")
+	}
+	called := make(chan int, 1)
+	go func() {
+		res, err := try(t, g.Client(g.Cert("acme")), http.MethodPost, g.URL+"/tool/wait/call", "{}", asJSON, jwtOf(g.Key("acme")))
+		if err != nil {
+			called <- 0
+			return
+		}
+		called <- res.StatusCode
+	}()
+	if !servertest.WaitFor(func() bool { return g.Metric("sangate_streams_open") == 1 }, 10*time.Second) {
+		t.Fatal("the call does not begin")
+	}
+	done := g.Stop()
+	if !servertest.WaitFor(says(503, `"serving":"it drains`), 10*time.Second) {
+		t.Error("it does not tell that it drains")
+	}
+	close(release)
+	if status := <-called; status != http.StatusOK {
+		t.Errorf("the call in progress: %d", status)
+	}
+	<-done
+}
+
+// Profiles are there when configured, and only then.
+func TestPprof(t *testing.T) {
+	for _, configured := range []bool{false, true} {
+		g := servertest.Start(t, servertest.Options{Config: func(yaml string) string { return fmt.Sprintf("%sadminPprof: %t\n", yaml, configured) }})
+		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile?seconds=1"} {
+			if status, _ := adminGet(t, g, http.MethodGet, path, ""); (status == 200) != configured {
+				t.Errorf("configured %t: GET %s: %d", configured, path, status)
+			}
+		}
+		if status, _ := adminGet(t, g, http.MethodGet, "/debug/pprof/heap", "evil.example"); configured && status != 403 {
+			t.Errorf("under another name: %d", status)
 		}
 	}
 }

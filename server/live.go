@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sangate/sangate/server/auth"
@@ -20,12 +21,14 @@ type live struct {
 	root    request
 	none    *sync.Cond // of mu: no request is left
 	changed chan struct{}
+	swept   atomic.Int64 // when the last sweep began, Unix nanoseconds
 }
 
 func newLive() *live {
 	l := &live{changed: make(chan struct{}, 1)}
 	l.root.before, l.root.after = &l.root, &l.root
 	l.none = sync.NewCond(&l.mu)
+	l.swept.Store(time.Now().UnixNano())
 	return l
 }
 
@@ -75,6 +78,7 @@ func (l *live) sweep(ctx context.Context, gate *auth.Gate, cut func(*request, au
 		case <-tick.C:
 		case <-l.changed:
 		}
+		l.swept.Store(time.Now().UnixNano())
 		batch = l.appendTo(batch[:0])
 		for _, q := range batch {
 			if q.conn.http1 != nil {

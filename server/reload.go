@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"sync"
 	"time"
@@ -233,12 +232,13 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 		snap.Tokens, snap.Proxies = tokens.Commit(), next.ProxySet
 	})
 	s.series()
+	s.setLogLevel(next.Log)
 	s.log.Info("configuration reloaded", "generation", s.gate.Snapshot().Generation, "tenants", len(next.Tenants))
 	if next.Listen != old.Listen || next.Admin != old.Admin || next.State != old.State {
 		s.log.Warn("listen, admin and state take effect at the next start")
 	}
-	if next.Limits != old.Limits || next.Log != old.Log {
-		s.log.Warn("limits and log take effect at the next start")
+	if next.Limits != old.Limits || next.Log.Format != old.Log.Format || next.AdminPprof != old.AdminPprof {
+		s.log.Warn("limits, adminPprof and log.format take effect at the next start")
 	}
 	return true, nil
 }
@@ -278,21 +278,4 @@ func (s *Server) nextRenewal() time.Time {
 		return next
 	}
 	return s.opts.NextRenewal().UTC()
-}
-
-func (s *Server) checkCertificate(context.Context) error {
-	leaf, now := s.gate.Snapshot().PKI.Certificate.Leaf, s.opts.Now()
-	switch {
-	case now.After(leaf.NotAfter):
-		return fmt.Errorf("the server certificate expired at %s", leaf.NotAfter.UTC().Format(time.RFC3339))
-	case now.Before(leaf.NotBefore):
-		return fmt.Errorf("the server certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.RFC3339))
-	}
-	return nil
-}
-
-func (s *Server) checkStore(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	return s.store.Ping(ctx)
 }

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sangate/sangate/pki/revocation"
@@ -44,6 +45,7 @@ type Options struct {
 	Version    string
 	Commit     string
 	Logger     *slog.Logger     // discards where nil
+	LogLevel   *slog.LevelVar   // of Logger, to follow log.level; may be nil
 	Now        func() time.Time // time.Now where nil
 
 	// Listeners to serve on instead of those the configuration names.
@@ -90,6 +92,8 @@ type Server struct {
 
 	versions map[int64]int64 // of credentials, as seen last; under mu
 	reload   chan struct{}   // by Reload
+	serving  chan struct{}   // closed once it serves
+	draining atomic.Bool
 }
 
 // New loads the configuration and all it names, and opens the state store. The
@@ -105,7 +109,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: opts, log: opts.Logger, config: c, limits: c.Limits, reload: make(chan struct{}, 1),
+	s := &Server{opts: opts, log: opts.Logger, config: c, limits: c.Limits, reload: make(chan struct{}, 1), serving: make(chan struct{}),
 		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive(),
 		conns:   newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace),
 		limiter: limit.New(limit.Options{FailureBurst: c.Limits.FailureBurst, FailureEvery: c.Limits.FailureEvery, Now: opts.Now})}
@@ -231,8 +235,10 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	s.log.Info("serving", "listen", main.Addr().String(), "admin", adminListener.Addr().String(),
 		"tenants", len(s.gate.Snapshot().Tenants.Tenants()), "certificateNotAfter", s.gate.Snapshot().PKI.Certificate.Leaf.NotAfter)
 
+	close(s.serving)
 	select {
 	case <-ctx.Done():
+		s.draining.Store(true)
 		s.log.Info("draining", "timeout", s.limits.DrainTimeout)
 	case err = <-failed:
 	}

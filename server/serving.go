@@ -45,9 +45,8 @@ func (s *Server) httpServer() *http.Server {
 }
 
 func (s *Server) adminServer() *http.Server {
-	checks := []admin.Check{{Name: "certificate", Fn: s.checkCertificate}, {Name: "store", Fn: s.checkStore}}
 	return &http.Server{
-		Handler:           admin.Handler(s.metrics, checks, s.config.AdminHosts),
+		Handler:           admin.Handler(admin.Options{Metrics: s.metrics, Checks: s.checks(), Alive: s.Alive, Hosts: s.config.AdminHosts, Pprof: s.config.AdminPprof}),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      time.Minute,

@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"github.com/sangate/sangate/server"
@@ -54,9 +56,9 @@ themselves; SIGHUP has them read at once.`,
 			if err != nil {
 				return usage(err)
 			}
-			v := thisVersion()
+			v, level := thisVersion(), new(slog.LevelVar)
 			s, err := server.New(cmd.Context(), server.Options{ConfigFile: flags.file, Overrides: flags.set,
-				Version: v.Version, Commit: v.Commit, Logger: newLogger(cmd.ErrOrStderr(), c.Log)})
+				Version: v.Version, Commit: v.Commit, Logger: newLogger(cmd.ErrOrStderr(), c.Log, level), LogLevel: level})
 			if err != nil {
 				return err
 			}
@@ -67,7 +69,7 @@ themselves; SIGHUP has them read at once.`,
 	return cmd
 }
 
-// serve runs the gate and has SIGHUP reload it.
+// serve runs the gate, has SIGHUP reload it, and tells systemd how it is.
 func serve(ctx context.Context, s *server.Server) error {
 	defer ballast()()
 	signal.Ignore(syscall.SIGPIPE) // an audit log on a standard output that nobody reads is an error, not the end
@@ -86,15 +88,54 @@ func serve(ctx context.Context, s *server.Server) error {
 			}
 		}
 	}()
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		tellSystemd(ctx, s)
+	}()
 	err := s.Run(ctx)
 	signal.Stop(hup)
 	cancel()
 	<-done
+	<-told
 	return err
 }
 
-func newLogger(w io.Writer, l config.Log) *slog.Logger {
-	level, _ := l.SlogLevel() // was checked when the configuration was loaded
+// tellSystemd says when the gate serves and when it ends, and while it is alive
+// keeps the watchdog from killing it (sd_notify(3), sd_watchdog_enabled(3)). Where
+// nobody listens it does nothing.
+func tellSystemd(ctx context.Context, s *server.Server) {
+	tell := func(state string) { _, _ = daemon.SdNotify(false, state) } // the gate serves all the same
+	select {
+	case <-s.Serving():
+	case <-ctx.Done():
+		return
+	}
+	tell(daemon.SdNotifyReady)
+	defer tell(daemon.SdNotifyStopping)
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		<-ctx.Done()
+		return
+	}
+	tick := time.NewTicker(every / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if s.Alive() == nil {
+				tell(daemon.SdNotifyWatchdog)
+			}
+		}
+	}
+}
+
+// newLogger makes a log of that format; level is set to what is configured.
+func newLogger(w io.Writer, l config.Log, level *slog.LevelVar) *slog.Logger {
+	configured, _ := l.SlogLevel() // was checked when the configuration was loaded
+	level.Set(configured)
 	options := &slog.HandlerOptions{Level: level}
 	if l.Format == "text" {
 		return slog.New(slog.NewTextHandler(w, options))

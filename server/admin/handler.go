@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,22 +13,44 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// A Check is one thing readiness depends on; it returns what is wrong.
+// A Check is one thing readiness depends on; it returns what is wrong, or what is
+// worth a note all the same.
 type Check struct {
 	Name string
-	Fn   func(ctx context.Context) error
+	Fn   func(ctx context.Context) (note string, err error)
 }
 
-// Handler serves /metrics, /healthz and /readyz. hosts are names, beside
-// localhost and IP addresses, that may stand in Host: a page on the web that
-// lets its own name resolve to this listener is refused.
-func Handler(m *Metrics, checks []Check, hosts []string) http.Handler {
+// Options of the listener.
+type Options struct {
+	Metrics *Metrics
+	Checks  []Check      // of /readyz
+	Alive   func() error // of /healthz
+	Pprof   bool         // serve /debug/pprof/
+
+	// Hosts are names, beside localhost and IP addresses, that may stand in Host: a
+	// page on the web that lets its own name resolve to this listener is refused.
+	Hosts []string
+}
+
+// Handler serves /metrics, /healthz, /readyz and what else is asked for.
+func Handler(opts Options) http.Handler {
+	hosts := opts.Hosts
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(opts.Metrics.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := opts.Alive(); err != nil {
+			write(w, http.StatusServiceUnavailable, map[string]any{"status": err.Error()})
+			return
+		}
 		write(w, http.StatusOK, map[string]any{"status": "ok"})
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { ready(w, r, checks) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { ready(w, r, opts.Checks) })
+	if opts.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !knownHost(r.Host, hosts) {
 			write(w, http.StatusForbidden, map[string]any{"error": "forbidden",
@@ -42,8 +65,11 @@ func ready(w http.ResponseWriter, r *http.Request, checks []Check) {
 	status, results := http.StatusOK, make(map[string]string, len(checks))
 	for _, c := range checks {
 		results[c.Name] = "ok"
-		if err := c.Fn(r.Context()); err != nil {
+		switch note, err := c.Fn(r.Context()); {
+		case err != nil:
 			status, results[c.Name] = http.StatusServiceUnavailable, err.Error()
+		case note != "":
+			results[c.Name] += ": " + note
 		}
 	}
 	write(w, status, map[string]any{"ready": status == http.StatusOK, "checks": results})

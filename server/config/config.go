@@ -21,6 +21,7 @@ type Config struct {
 	Listen     string   `yaml:"listen"`
 	Admin      string   `yaml:"admin"`
 	AdminHosts []string `yaml:"adminHosts"` // names the admin listener is asked for by
+	AdminPprof bool     `yaml:"adminPprof"` // serve profiles on the admin listener
 	State      Path     `yaml:"state"`
 	TLS        TLS      `yaml:"tls"`
 	Tenants    []Tenant `yaml:"tenants"`

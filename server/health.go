@@ -1,0 +1,78 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sangate/sangate/server/admin"
+	"github.com/sangate/sangate/server/config"
+)
+
+// stuck is how long the sweep over requests in progress may be late before the
+// gate is not taken for alive: without it what was allowed goes on for ever.
+const stuck = 10 * time.Second
+
+// Alive reports what keeps the gate from doing its work at all, so that it should
+// be killed and started again: for a watchdog, and /healthz.
+func (s *Server) Alive() error {
+	if late := time.Since(time.Unix(0, s.live.swept.Load())); late > stuck {
+		return fmt.Errorf("requests in progress have not been looked at for %s", late.Round(time.Second))
+	}
+	return nil
+}
+
+// Serving is closed once the gate serves.
+func (s *Server) Serving() <-chan struct{} { return s.serving }
+
+// checks are what /readyz says.
+func (s *Server) checks() []admin.Check {
+	return []admin.Check{{Name: "certificate", Fn: s.checkCertificate}, {Name: "store", Fn: s.checkStore},
+		{Name: "config", Fn: s.checkConfig}, {Name: "serving", Fn: s.checkServing}}
+}
+
+// checkConfig tells of a file that does not load: what was in force serves on, so
+// that is no reason to send clients elsewhere.
+func (s *Server) checkConfig(context.Context) (note string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, failed := range []string{s.failed.config, s.failed.certificates} {
+		if failed != "" {
+			note = strings.TrimPrefix(note+"; ", "; ") + "what is in force stays, the files do not load: " + failed
+		}
+	}
+	return note, nil
+}
+
+func (s *Server) checkServing(context.Context) (note string, err error) {
+	if s.draining.Load() {
+		return "", errors.New("it drains: no new connections")
+	}
+	return "", nil
+}
+
+// setLogLevel has the log tell as much as the configuration in force says.
+func (s *Server) setLogLevel(l config.Log) {
+	if level, err := l.SlogLevel(); err == nil && s.opts.LogLevel != nil {
+		s.opts.LogLevel.Set(level)
+	}
+}
+
+func (s *Server) checkCertificate(context.Context) (note string, err error) {
+	leaf, now := s.gate.Snapshot().PKI.Certificate.Leaf, s.opts.Now()
+	switch {
+	case now.After(leaf.NotAfter):
+		return "", fmt.Errorf("the server certificate expired at %s", leaf.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(leaf.NotBefore):
+		return "", fmt.Errorf("the server certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.RFC3339))
+	}
+	return "", nil
+}
+
+func (s *Server) checkStore(ctx context.Context) (note string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return "", s.store.Ping(ctx)
+}
