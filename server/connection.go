@@ -21,6 +21,7 @@ type connection struct {
 	snapshot *auth.Snapshot // its handshake's
 	http1    *http1.Conn    // that it carries; nil for HTTP/2
 	peer     *pki.Peer      // set when the handshake is done
+	since    time.Time      // of then
 	retire   time.Time      // when it is old enough to go; set when the handshake is done
 	ended    time.Time      // when its certificate was first seen to be no longer good; under connections.mu
 	lost     bool           // its CA was seen to have left the trust bundle; under connections.mu

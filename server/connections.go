@@ -34,6 +34,7 @@ func newConnections(maxAge, grace time.Duration) *connections {
 // add takes a connection in, the handshake done. Its age is cut by up to a
 // tenth, so that those that came together do not go together.
 func (cs *connections) add(c *connection, now time.Time) {
+	c.since = now
 	c.retire = now.Add(cs.maxAge - time.Duration(rand.Int64N(int64(cs.maxAge/10)+1)))
 	cs.mu.Lock()
 	cs.open[c] = struct{}{}

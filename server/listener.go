@@ -13,6 +13,7 @@ import (
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/console"
 	"github.com/sangate/sangate/server/http1"
 )
 
@@ -20,13 +21,14 @@ import (
 // and time, and hands on those that were done. Every handshake is counted, and
 // logged with its reason where it was refused.
 type listener struct {
-	inner   net.Listener
-	gate    *auth.Gate
-	conns   *connections
-	metrics *admin.Metrics
-	log     *slog.Logger
-	now     func() time.Time
-	timeout time.Duration
+	inner    net.Listener
+	gate     *auth.Gate
+	conns    *connections
+	metrics  *admin.Metrics
+	log      *slog.Logger
+	refusals *console.Refusals
+	now      func() time.Time
+	timeout  time.Duration
 
 	addresses  addresses
 	open       chan struct{} // one for each open connection
@@ -41,7 +43,7 @@ func newListener(inner net.Listener, s *Server, l config.Limits) *listener {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &listener{
 		ctx: ctx, cancel: cancel,
-		inner: inner, gate: s.gate, conns: s.conns, metrics: s.metrics, log: s.log, now: s.opts.Now, timeout: l.HandshakeTimeout,
+		inner: inner, gate: s.gate, conns: s.conns, metrics: s.metrics, log: s.log, refusals: &s.refusals, now: s.opts.Now, timeout: l.HandshakeTimeout,
 		open:       make(chan struct{}, l.MaxConnections),
 		handshakes: make(chan struct{}, l.MaxHandshakes),
 		ready:      make(chan net.Conn),
@@ -110,7 +112,7 @@ func (l *listener) handshake(c *connection, conn *tls.Conn) {
 	err := conn.HandshakeContext(ctx)
 	l.addresses.note(addressOf(c.Conn), err == nil)
 	if err != nil {
-		l.refused(ctx, c, err)
+		l.refused(ctx, c, conn, err)
 		_ = conn.Close()
 		return
 	}
@@ -133,7 +135,7 @@ func (l *listener) handshake(c *connection, conn *tls.Conn) {
 	}
 }
 
-func (l *listener) refused(ctx context.Context, c *connection, err error) {
+func (l *listener) refused(ctx context.Context, c *connection, conn *tls.Conn, err error) {
 	reason := pki.HandshakeReason(err, l.now())
 	if ctx.Err() == context.DeadlineExceeded {
 		reason = pki.Timeout // whatever the closed connection made of it
@@ -142,6 +144,7 @@ func (l *listener) refused(ctx context.Context, c *connection, err error) {
 	if refused, ok := errors.AsType[*pki.RefusedError](err); ok {
 		l.metrics.Revoked(reason, refused.Source)
 	}
+	l.refusals.Add(refusedHandshake(l.now(), reason, conn, err))
 	l.log.Info("handshake refused", "reason", reason, "remote", c.RemoteAddr().String(), "err", err.Error())
 }
 

@@ -42,10 +42,11 @@ func (s *Server) refuse(r *http.Request, reason auth.Reason) *auth.Decision {
 // level debug.
 func (s *Server) record(q *request, d *auth.Decision, took time.Duration) {
 	s.metrics.Decision(d, took, q.id)
+	detail := s.detail(q, d)
 	if !d.OK() {
 		s.auditRefusal(q.http, d, took)
+		s.showRefused(q, d, detail)
 	}
-	detail := s.detail(q, d)
 	level, message := slog.LevelInfo, "request refused"
 	if d.OK() {
 		level, message = slog.LevelDebug, "request admitted"

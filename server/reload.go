@@ -223,7 +223,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 		}
 	}
 	old := s.config
-	s.config, s.stored = next, stored
+	s.config, s.stored, s.loaded = next, stored, s.opts.Now()
 	behind.Commit()
 	catalog, _ := s.catalog(next, &s.own, behind.Declared()) // was tried, and offers never keep one from being made
 	s.swap(func(snap *auth.Snapshot) {

@@ -16,9 +16,10 @@ import (
 // the sweep finds that it may go on no longer.
 type request struct {
 	lifetime
-	id   string
-	conn *connection
-	via  *pki.Peer // the proxy that carried the certificate, if one did
+	id    string
+	began time.Time
+	conn  *connection
+	via   *pki.Peer // the proxy that carried the certificate, if one did
 
 	asked    auth.Request  // what was decided about; its peer stands from the start
 	decision auth.Decision // where it was admitted; with the tool, where there is one
@@ -36,8 +37,8 @@ type request struct {
 type requestKey struct{}
 
 // begin makes the request of an HTTP request and gives its answer the id.
-func begin(w http.ResponseWriter, r *http.Request) *request {
-	q := &request{id: newID(), conn: connectionOf(r)}
+func begin(w http.ResponseWriter, r *http.Request, now time.Time) *request {
+	q := &request{id: newID(), began: now, conn: connectionOf(r)}
 	q.parent, q.asked.Peer = r.Context(), q.conn.peer
 	q.header[0] = q.id
 	w.Header()["X-Request-Id"] = q.header[:]

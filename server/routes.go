@@ -27,7 +27,7 @@ const (
 // methods there are, is told to one that is no longer good.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	q := begin(w, r)
+	q := begin(w, r, start)
 	_ = http.NewResponseController(w).SetWriteDeadline(start.Add(s.limits.ToolTimeout + answerDeadline))
 	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
 		// A Content-Length may have stood beside it, and net/http does not

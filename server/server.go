@@ -24,6 +24,7 @@ import (
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/backend"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/console"
 	"github.com/sangate/sangate/server/forwarded"
 	"github.com/sangate/sangate/server/issuers"
 	"github.com/sangate/sangate/server/limit"
@@ -93,6 +94,9 @@ type Server struct {
 	versions map[int64]int64 // of credentials, as seen last; under mu
 	reload   chan struct{}   // by Reload
 	serving  chan struct{}   // closed once it serves
+	started  time.Time
+	loaded   time.Time // the configuration in force; under mu
+	refusals console.Refusals
 	draining atomic.Bool
 }
 
@@ -109,7 +113,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: opts, log: opts.Logger, config: c, limits: c.Limits, reload: make(chan struct{}, 1), serving: make(chan struct{}),
+	s := &Server{opts: opts, log: opts.Logger, config: c, limits: c.Limits, reload: make(chan struct{}, 1), serving: make(chan struct{}), started: opts.Now(), loaded: opts.Now(),
 		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive(),
 		conns:   newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace),
 		limiter: limit.New(limit.Options{FailureBurst: c.Limits.FailureBurst, FailureEvery: c.Limits.FailureEvery, Now: opts.Now})}

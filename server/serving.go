@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/server/admin"
+	"github.com/sangate/sangate/server/console"
 )
 
 func (s *Server) listen() (main, adminListener net.Listener, err error) {
@@ -46,7 +47,7 @@ func (s *Server) httpServer() *http.Server {
 
 func (s *Server) adminServer() *http.Server {
 	return &http.Server{
-		Handler:           admin.Handler(admin.Options{Metrics: s.metrics, Checks: s.checks(), Alive: s.Alive, Hosts: s.config.AdminHosts, Pprof: s.config.AdminPprof}),
+		Handler:           admin.Handler(admin.Options{Metrics: s.metrics, Checks: s.checks(), Alive: s.Alive, Hosts: s.config.AdminHosts, Pprof: s.config.AdminPprof, Console: console.New(s.shown())}),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      time.Minute,

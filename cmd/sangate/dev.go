@@ -52,7 +52,7 @@ func welcome(w io.Writer, g dev.Gate) {
 	fmt.Fprintf(w, `
 sangate is up
   gate    %[2]s      (client certificate, API key and tenant must agree)
-  admin   %[3]s       (/metrics, /healthz, /readyz)
+  admin   %[3]s       (console; /metrics, /healthz, /readyz)
   step-ca %[4]s      (root SHA-256 %[5]s)
 
 List the tools of tenant acme:

@@ -26,6 +26,7 @@ type Options struct {
 	Checks  []Check      // of /readyz
 	Alive   func() error // of /healthz
 	Pprof   bool         // serve /debug/pprof/
+	Console http.Handler // of all other paths, GET alone
 
 	// Hosts are names, beside localhost and IP addresses, that may stand in Host: a
 	// page on the web that lets its own name resolve to this listener is refused.
@@ -51,6 +52,7 @@ func Handler(opts Options) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	}
+	mux.Handle("GET /", opts.Console)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !knownHost(r.Host, hosts) {
 			write(w, http.StatusForbidden, map[string]any{"error": "forbidden",

@@ -163,6 +163,9 @@ func (b *Backend) Declared() []*tool.Tool { return b.cur.Load().declared }
 // Offers returns what upstreams have.
 func (b *Backend) Offers() []*tool.Offer { return b.pool.Offers() }
 
+// Upstreams tells how each is.
+func (b *Backend) Upstreams() []upstream.State { return b.pool.States() }
+
 // Vault returns the credential store, or nil.
 func (b *Backend) Vault() *credential.Vault { return b.cur.Load().vault }
 

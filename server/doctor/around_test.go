@@ -2,12 +2,14 @@ package doctor_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -124,4 +126,18 @@ func TestSecondHandshakeTells(t *testing.T) {
 	if r := w.examine(o); r.Finding != "untrusted" {
 		t.Errorf("found %q\n%s", r.Finding, told(r))
 	}
+}
+
+// trusted are the roots that a client has.
+func trusted(w *world, o *doctor.Options) *x509.CertPool {
+	w.Helper()
+	pool := x509.NewCertPool()
+	for _, file := range o.CA {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			w.Fatal(err)
+		}
+		pool.AppendCertsFromPEM(data)
+	}
+	return pool
 }

@@ -1,0 +1,116 @@
+package console_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sangate/sangate/pki/pkitest"
+	"github.com/sangate/sangate/server/servertest"
+)
+
+var paths = []string{"/", "/refusals", "/certificates", "/tenants", "/connections", "/upstreams", "/reasons"}
+
+func get(t *testing.T, method, url string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+// Whatever peers send stands on the pages as text, nothing on them is secret, and
+// nothing can be changed.
+func TestPages(t *testing.T) {
+	g := lively(t)
+	const script = `<script>alert("x")</script>`
+	for _, leaf := range []pkitest.Leaf{
+		{CommonName: script, URIs: []string{"spiffe://example.org/" + script}},
+		{CommonName: script, DNS: []string{script}},
+	} {
+		call(t, g.Client(g.CA.Issue(t, leaf)), g.URL+"/tool/echo/call", script)
+		call(t, g.Client(pkitest.NewCA(t, script).Issue(t, leaf)), g.URL+"/tools", "")
+	}
+	seen := false
+	for _, path := range paths {
+		res, body := get(t, http.MethodGet, g.AdminURL+path)
+		if csp := res.Header.Get("Content-Security-Policy"); res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/html; charset=utf-8" ||
+			!strings.HasPrefix(csp, "default-src 'none'; script-src 'self'; style-src 'self';") || strings.Contains(csp, "unsafe") || res.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %s %v", path, res.Status, res.Header)
+		}
+		if strings.Contains(body, "<script>") || strings.Contains(body, "style=") || strings.Contains(body, " on") && strings.Contains(body, "onload=") {
+			t.Errorf("%s has script or style of its own:\n%s", path, body)
+		}
+		seen = seen || strings.Contains(body, "&lt;script")
+		for _, secret := range []string{g.Key("acme"), g.Key("globex"), "PRIVATE KEY", script} {
+			if strings.Contains(body, secret) {
+				t.Errorf("%s has %q", path, secret)
+			}
+		}
+		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete} {
+			if res, _ := get(t, method, g.AdminURL+path); res.StatusCode != http.StatusMethodNotAllowed {
+				t.Errorf("%s %s: %s", method, path, res.Status)
+			}
+		}
+	}
+	if !seen {
+		t.Error("what they sent is nowhere; the test sees nothing")
+	}
+	for _, path := range []string{"/none", "/live", "/live?view=/none", "/assets/none", "/views/layout.html", "/assets/../console.go"} {
+		if res, _ := get(t, http.MethodGet, g.AdminURL+path); res.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
+}
+
+// So many views are followed, and no more; one that is left makes room.
+func TestFollowersAreBounded(t *testing.T) {
+	g := servertest.Start(t, servertest.Options{})
+	open := func() *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.AdminURL+"/live?view=/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	var all []*http.Response
+	for range 32 {
+		res := open()
+		all = append(all, res)
+		if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
+			t.Fatalf("%d: %s", len(all), res.Status)
+		}
+	}
+	if res := open(); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("one more: %s", res.Status)
+	} else {
+		_ = res.Body.Close()
+	}
+	_ = all[0].Body.Close()
+	if !servertest.WaitFor(func() bool {
+		res := open()
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	}, 10*time.Second) {
+		t.Error("nobody comes in the place of one that left")
+	}
+	for _, res := range all[1:] {
+		_ = res.Body.Close()
+	}
+}

@@ -1,0 +1,60 @@
+package console
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// live follows one view: it is rendered each second, and sent where it has changed
+// (server-sent events, each the whole of the view).
+func (c *Console) live(w http.ResponseWriter, r *http.Request) {
+	var v *view
+	for i := range views {
+		if views[i].Path == r.URL.Query().Get("view") {
+			v = &views[i]
+		}
+	}
+	if v == nil {
+		http.NotFound(w, r)
+		return
+	}
+	select {
+	case c.open <- struct{}{}:
+		defer func() { <-c.open }()
+	default:
+		http.Error(w, "Too many views are followed already.", http.StatusServiceUnavailable)
+		return
+	}
+	control := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "text/event-stream")
+	query := filter(r)
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var last []byte
+	for quiet := 0; ; quiet++ {
+		var b bytes.Buffer
+		if err := c.pages[v.Path].ExecuteTemplate(&b, "view", map[string]any{"Data": v.data(c.source, query), "Query": query}); err != nil {
+			return
+		}
+		_ = control.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		var err error
+		switch {
+		case !bytes.Equal(b.Bytes(), last):
+			last, quiet = b.Bytes(), 0
+			_, err = fmt.Fprintf(w, "data: %s\n\n", strings.ReplaceAll(b.String(), "\n", "\ndata: "))
+		case quiet%15 == 14:
+			_, err = fmt.Fprint(w, ": still here\n\n")
+		}
+		if err != nil || control.Flush() != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package console
+
+import (
+	"sync"
+	"time"
+)
+
+// A Source tells what is so now. All of its functions are required, and safe for
+// concurrent use.
+type Source struct {
+	Version     string
+	Now         func() time.Time
+	Overview    func() Overview
+	Trust       func() Trust
+	Tenants     func(filter string, atMost int) Tenants
+	Connections func(atMost int) Connections
+	Upstreams   func() []Upstream
+	Refusals    *Refusals
+}
+
+// An Overview is the gate on one page.
+type Overview struct {
+	Checks      []Check
+	Server      Certificate
+	Started     time.Time
+	Generation  uint64
+	Loaded      time.Time // the configuration in force
+	File        string
+	ConfigError string // why the file does not load; "": it does
+	CertError   string
+	Tenants     int
+	Connections int
+	Requests    int // in progress
+	Upstreams   int
+	Unavailable int // of them
+	Refused     []Count
+}
+
+// A Check is one of those behind /readyz.
+type Check struct {
+	Name, Problem string
+}
+
+// A Count is of one reason, since the start.
+type Count struct {
+	Reason string
+	N      float64
+}
+
+// Trust is whom the gate shows itself by, and whom it takes.
+type Trust struct {
+	Certificates []Certificate // the gate's own
+	Roots        []Certificate // client CAs
+	Lists        []List
+}
+
+// A Certificate is one in force. Renew is when it will be renewed, where that is
+// planned.
+type Certificate struct {
+	Role, Name, Serial         string
+	Names                      []string
+	NotBefore, NotAfter, Renew time.Time
+}
+
+// A List is a CRL or a denylist. Next is zero for a list that does not end.
+type List struct {
+	Name    string
+	Kind    string
+	Issuer  string
+	Entries int
+	Next    time.Time
+}
+
+// Tenants are some of those that there are.
+type Tenants struct {
+	List  []Tenant
+	Total int // that match
+}
+
+// A Tenant is one entry of the configuration.
+type Tenant struct {
+	ID, SecondFactor string
+	Enabled          bool
+	Rules            []string
+	Allow, Deny      []string
+	Condition        string
+	Keys             []Key
+	Passed, Refused  float64 // requests since the start
+}
+
+// A Key is an API key without its secret.
+type Key struct {
+	ID, State string
+	NotAfter  time.Time
+}
+
+// Connections are some of those that are open.
+type Connections struct {
+	List     []Connection
+	Total    int
+	Requests []Request // in progress
+}
+
+// A Connection is one that is open.
+type Connection struct {
+	Remote, Identity, Protocol string
+	Since, NotAfter            time.Time
+}
+
+// A Request is one in progress: a call, or a stream.
+type Request struct {
+	ID, Tenant, Identity, What, Remote string
+	Since                              time.Time
+}
+
+// An Upstream is a server behind the gate.
+type Upstream struct {
+	Name, Where, Protocol string
+	Up                    bool
+	Problem               string
+	Tools                 []string
+}
+
+// Refusals are the last ones. Safe for concurrent use.
+type Refusals struct {
+	mu   sync.Mutex
+	ring [maxRows]Refusal
+	n    int // ever
+}
+
+// A Refusal is one of a handshake or a request.
+type Refusal struct {
+	At              time.Time
+	Stage, Reason   string // Stage is handshake, or the decision's
+	Detail          string
+	Who, Tenant     string
+	What            string // method and path
+	Remote, Request string
+}
+
+// Add notes one; of long texts the beginning.
+func (r *Refusals) Add(x Refusal) {
+	for _, s := range []*string{&x.Detail, &x.Who, &x.What} {
+		if len(*s) > 300 {
+			*s = (*s)[:300] + "…"
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ring[r.n%maxRows] = x
+	r.n++
+}
+
+// List returns them, the last first.
+func (r *Refusals) List() []Refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]Refusal, 0, min(r.n, maxRows))
+	for i := range min(r.n, maxRows) {
+		out = append(out, r.ring[(r.n-1-i)%maxRows])
+	}
+	return out
+}

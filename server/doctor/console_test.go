@@ -1,0 +1,98 @@
+package doctor_test
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sangate/sangate/docs"
+	"github.com/sangate/sangate/server/doctor"
+	"github.com/sangate/sangate/server/servertest"
+)
+
+// unseen are findings that the gate hears nothing of, because the client does not
+// get so far or is wrong by itself; seenAs is what others look like from its side.
+var (
+	unseen = []string{"scheme", "dns", "port_closed", "unreachable", "no_answer", "plain_http", "not_tls", "no_certificate_request", "clock",
+		"client_files", "key_mismatch", "not_a_gate", "tool_denied"}
+	seenAs = map[string]string{"server_untrusted": "aborted", "server_chain": "aborted", "server_expired": "aborted", "server_name": "aborted", "server_usage": "aborted",
+		"missing_intermediate": "untrusted"}
+	unsent = []string{"a line break", "a key that TLS has no use for", "server certificate too young"} // no client sends that, or no gate takes it
+)
+
+// Of each broken client that comes as far as the gate, the console shows in its
+// first line who it is, why it was refused, and what to do: while one looks.
+func TestConsoleNamesTheCause(t *testing.T) {
+	w := newWorld(t)
+	b := servertest.NewBrowser(t)
+	b.Do("open", "url", w.AdminURL+"/refusals")
+	walked := 0
+	for _, set := range broken {
+		if slices.Contains(unseen, set.finding) || slices.Contains(unsent, set.name) {
+			continue
+		}
+		walked++
+		t.Run(set.name, func(t *testing.T) {
+			w := &world{t, w.Gate, w.issuer, w.inter, t.TempDir()}
+			o := w.client()
+			defer set.by(w, o)()
+			from := w.ask(o)
+			b.Do("wait", "selector", "main tbody tr:first-child", "text", from)
+			shown := b.Do("text", "selector", "main tbody tr:first-child").Text
+			reason := set.finding
+			if as, ok := seenAs[reason]; ok {
+				reason = as
+			}
+			_, do := docs.Reason(reason)
+			first, _, _ := strings.Cut(strings.ReplaceAll(do, "`", ""), ".")
+			if !strings.Contains(shown, reason) || !strings.Contains(shown, first) {
+				t.Errorf("it should name %s, and say %q; it says\n%s", reason, first, shown)
+			}
+		})
+	}
+	if walked < 25 {
+		t.Errorf("%d broken clients only", walked)
+	}
+}
+
+// ask asks for the tools as any client does, and returns the address it came from.
+func (w *world) ask(o *doctor.Options) (from string) {
+	w.Helper()
+	tr := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, MaxVersion: o.MaxVersion}}
+	tr.TLSClientConfig.RootCAs = trusted(w, o)
+	if o.Files.Cert != "" {
+		cert, err := o.Files.LoadCertificate()
+		if err != nil {
+			w.Fatal(err)
+		}
+		tr.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
+	}
+	tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err == nil {
+			from = conn.LocalAddr().String()
+		}
+		return conn, err
+	}
+	req, err := http.NewRequestWithContext(w.Context(), http.MethodGet, o.URL+"/tools", nil)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if o.Token != nil {
+		req.Header.Set("Authorization", "Bearer "+*o.Token)
+	}
+	if o.TenantHeader != nil {
+		req.Header.Set("X-Octopus-Tenant-Id", *o.TenantHeader)
+	}
+	if res, err := tr.RoundTrip(req); err == nil {
+		_ = res.Body.Close()
+		if res.StatusCode == http.StatusOK {
+			w.Error("it is let in")
+		}
+	}
+	return from
+}

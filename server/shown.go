@@ -1,0 +1,203 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/revocation"
+	"github.com/sangate/sangate/server/apikey"
+	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/console"
+	"github.com/sangate/sangate/server/tenant"
+)
+
+// shown is what the console shows.
+func (s *Server) shown() console.Source {
+	return console.Source{Version: s.opts.Version, Now: s.opts.Now, Overview: s.showOverview, Trust: s.showTrust, Tenants: s.showTenants,
+		Connections: s.showConnections, Upstreams: s.showUpstreams, Refusals: &s.refusals}
+}
+
+func (s *Server) showOverview() console.Overview {
+	snap := s.gate.Snapshot()
+	o := console.Overview{Server: s.showTrust().Certificates[0], Started: s.started, Generation: snap.Generation, File: s.opts.ConfigFile, Tenants: len(snap.Tenants.Tenants())}
+	s.mu.Lock()
+	o.Loaded, o.ConfigError, o.CertError = s.loaded, s.failed.config, s.failed.certificates
+	s.mu.Unlock()
+	for _, check := range s.checks() {
+		c := console.Check{Name: check.Name}
+		if _, err := check.Fn(context.Background()); err != nil {
+			c.Problem = err.Error()
+		}
+		o.Checks = append(o.Checks, c)
+	}
+	o.Connections, o.Requests = s.conns.count(), s.live.count()
+	for _, u := range s.backend.Upstreams() {
+		o.Upstreams++
+		if !u.Up {
+			o.Unavailable++
+		}
+	}
+	for reason, n := range s.metrics.Counts().Refused {
+		o.Refused = append(o.Refused, console.Count{Reason: reason, N: n})
+	}
+	slices.SortFunc(o.Refused, func(a, b console.Count) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Reason, b.Reason)) })
+	return o
+}
+
+func (s *Server) showTrust() console.Trust {
+	var t console.Trust
+	for _, c := range s.inForce() {
+		shown := console.Certificate{Role: c.Role, Name: c.Name, NotBefore: c.NotBefore, NotAfter: c.NotAfter}
+		if c.Role == "client_ca" {
+			t.Roots = append(t.Roots, shown)
+			continue
+		}
+		if c.Role == "server" {
+			shown.Renew = s.nextRenewal()
+		}
+		id, err := pki.ParseIdentity(c.Certificate)
+		shown.Serial = id.Serial
+		for _, san := range id.SANs {
+			if err == nil {
+				shown.Names = append(shown.Names, san.String())
+			}
+		}
+		t.Certificates = append(t.Certificates, shown)
+	}
+	slices.SortStableFunc(t.Certificates[1:], func(a, b console.Certificate) int { return strings.Compare(a.Name, b.Name) })
+	held := s.pki.Held()
+	for _, l := range held.Lists {
+		t.Lists = append(t.Lists, console.List{Name: l.Name, Kind: "CRL", Issuer: l.Issuer.Subject.String(), Entries: l.Len(), Next: l.NextUpdate})
+	}
+	for name, list := range map[string]*revocation.Denylist{held.FileName: held.File, deniedByAPI: held.Stored} {
+		if list != nil {
+			t.Lists = append(t.Lists, console.List{Name: name, Kind: "denylist", Entries: list.Len()})
+		}
+	}
+	slices.SortStableFunc(t.Lists, func(a, b console.List) int { return strings.Compare(a.Kind+a.Name, b.Kind+b.Name) })
+	return t
+}
+
+func (s *Server) showTenants(filter string, atMost int) console.Tenants {
+	s.mu.Lock()
+	conf, stored := s.config, s.stored
+	s.mu.Unlock()
+	now, counts := s.opts.Now(), s.metrics.Counts()
+	keys := make(map[string][]console.Key)
+	for _, list := range [][]apikey.Entry{conf.Keys, stored} {
+		for i := range list {
+			keys[list[i].Tenant] = append(keys[list[i].Tenant], console.Key{ID: list[i].ID, State: list[i].State(now), NotAfter: list[i].NotAfter})
+		}
+	}
+	var out console.Tenants
+	for i := range conf.Tenants {
+		t := &conf.Tenants[i]
+		if !strings.Contains(t.ID, filter) && !slices.ContainsFunc(t.SANs, func(rule string) bool { return strings.Contains(rule, filter) }) {
+			continue
+		}
+		if out.Total++; len(out.List) == atMost {
+			continue
+		}
+		shown := console.Tenant{ID: t.ID, SecondFactor: cmp.Or(t.SecondFactor, string(tenant.Required)), Enabled: t.Enabled, Rules: t.SANs,
+			Keys: keys[t.ID], Passed: counts.Passed[t.ID], Refused: counts.No[t.ID]}
+		if t.Tools != nil {
+			shown.Allow, shown.Deny, shown.Condition = t.Tools.Allow, t.Tools.Deny, t.Tools.Condition
+		}
+		out.List = append(out.List, shown)
+	}
+	return out
+}
+
+func (s *Server) showConnections(atMost int) console.Connections {
+	out := s.conns.show(atMost)
+	out.Requests = s.live.show(atMost)
+	return out
+}
+
+func (s *Server) showUpstreams() []console.Upstream {
+	var out []console.Upstream
+	for _, u := range s.backend.Upstreams() {
+		out = append(out, console.Upstream(u))
+	}
+	return out
+}
+
+func (cs *connections) count() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.open)
+}
+
+// show returns the oldest.
+func (cs *connections) show(atMost int) console.Connections {
+	cs.mu.Lock()
+	open := slices.Collect(maps.Keys(cs.open))
+	cs.mu.Unlock()
+	slices.SortFunc(open, func(a, b *connection) int { return a.since.Compare(b.since) })
+	out := console.Connections{Total: len(open)}
+	for _, c := range open[:min(len(open), atMost)] {
+		protocol := "HTTP/2"
+		if c.http1 != nil {
+			protocol = "HTTP/1.1"
+		}
+		out.List = append(out.List, console.Connection{Remote: c.RemoteAddr().String(), Identity: c.peer.Identity.Name(), Protocol: protocol, Since: c.since, NotAfter: c.peer.Leaf.NotAfter})
+	}
+	return out
+}
+
+func (l *live) count() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for q := l.root.after; q != &l.root; q = q.after {
+		n++
+	}
+	return n
+}
+
+// show returns the oldest.
+func (l *live) show(atMost int) []console.Request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []console.Request
+	for q := l.root.after; q != &l.root && len(out) < atMost; q = q.after {
+		out = append(out, console.Request{ID: q.id, Tenant: q.decision.Principal.TenantID, Identity: q.asked.Peer.Identity.Name(),
+			What: q.http.Method + " " + q.http.URL.Path, Remote: q.http.RemoteAddr, Since: q.began})
+	}
+	return out
+}
+
+// showRefused has the console show a request that was refused.
+func (s *Server) showRefused(q *request, d *auth.Decision, detail string) {
+	s.refusals.Add(console.Refusal{At: s.opts.Now(), Stage: string(d.Stage), Reason: string(d.Reason), Detail: detail, Who: nameIn(q.asked.Peer.Leaf),
+		Tenant: d.Principal.TenantID, What: q.http.Method + " " + q.http.URL.Path, Remote: q.http.RemoteAddr, Request: q.id})
+}
+
+// refusedHandshake is one for the console, with the name in the certificate, if
+// one was read.
+func refusedHandshake(at time.Time, reason pki.Reason, conn *tls.Conn, err error) console.Refusal {
+	r := console.Refusal{At: at, Stage: "handshake", Reason: string(reason), Detail: err.Error(), Remote: conn.RemoteAddr().String()}
+	sent := conn.ConnectionState().PeerCertificates
+	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		sent = bad.UnverifiedCertificates
+	}
+	if len(sent) > 0 {
+		r.Who = nameIn(sent[0])
+	}
+	return r
+}
+
+// nameIn says who a certificate is of: its one name, or what it has in the place of a good one.
+func nameIn(leaf *x509.Certificate) string {
+	if id, err := pki.ParseIdentity(leaf); err == nil {
+		return id.Name()
+	}
+	return leaf.Subject.String()
+}
