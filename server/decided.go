@@ -60,6 +60,14 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 	defer s.live.remove(q)
 	s.metrics.Streams.Inc()
 	defer s.metrics.Streams.Dec()
+	if s.tracer != nil {
+		s.traced(q)
+		defer func() {
+			if q.span != nil {
+				q.span.End()
+			}
+		}()
+	}
 	next(w, q.http)
 }
 

@@ -53,6 +53,16 @@ func (l *lifetime) Value(key any) any {
 	return l.parent.Value(key)
 }
 
+// within puts ctx, which came of the parent, in its place: for values. Where somebody
+// waits already it is left out.
+func (l *lifetime) within(ctx context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waited == nil {
+		l.parent = ctx
+	}
+}
+
 // end ends it for a cause; only the first counts. After it, the lifetime has let
 // go of its parent.
 func (l *lifetime) end(cause error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/tool"
+	"github.com/sangate/sangate/server/tracing"
 )
 
 // admit applies the policy on a call of one tool, or none where name is "", and
@@ -107,6 +108,9 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 	outcome := outcomeOf(res, err)
 	s.metrics.ToolCall(t.Name, admin.TenantLabel(d), outcome, took, q.id)
 	s.auditCall(q.http, d, t.Name, outcome, took)
+	if q.span != nil {
+		tracing.Called(q.span, t.Name, outcome)
+	}
 	if refused, ok := errors.AsType[*answer.Error](context.Cause(q)); ok {
 		return nil, refused // no longer admitted, whatever the tool made of it
 	}

@@ -237,8 +237,8 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	if next.Listen != old.Listen || next.Admin != old.Admin || next.State != old.State {
 		s.log.Warn("listen, admin and state take effect at the next start")
 	}
-	if next.Limits != old.Limits || next.Log.Format != old.Log.Format || next.AdminPprof != old.AdminPprof {
-		s.log.Warn("limits, adminPprof and log.format take effect at the next start")
+	if next.Limits != old.Limits || next.Log.Format != old.Log.Format || next.AdminPprof != old.AdminPprof || !reflect.DeepEqual(next.Tracing, old.Tracing) {
+		s.log.Warn("limits, adminPprof, tracing and log.format take effect at the next start")
 	}
 	return true, nil
 }

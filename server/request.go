@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
@@ -26,7 +28,8 @@ type request struct {
 	took     time.Duration // of the decision
 	http     *http.Request // as the handlers have it
 
-	call lifetime // of the tool it calls
+	call lifetime   // of the tool it calls
+	span trace.Span // nil: it is not traced
 
 	before, after *request // in live
 	cut           bool     // by the sweep, whose own this is

@@ -34,6 +34,7 @@ import (
 	"github.com/sangate/sangate/server/store"
 	"github.com/sangate/sangate/server/tenant"
 	"github.com/sangate/sangate/server/tool"
+	"github.com/sangate/sangate/server/tracing"
 )
 
 // Options of a Server. ConfigFile is required; the rest has defaults.
@@ -97,6 +98,7 @@ type Server struct {
 	started  time.Time
 	loaded   time.Time // the configuration in force; under mu
 	refusals console.Refusals
+	tracer   *tracing.Tracer // nil: nothing is traced
 	draining atomic.Bool
 }
 
@@ -187,7 +189,14 @@ func (s *Server) build(ctx context.Context) error {
 		Knows: func(id string) bool { return id == tenant.Admins || s.gate.Snapshot().Tenants.Knows(id) }}
 	s.credentials = &api.Credentials{Vault: s.backend.Vault, Uses: s.backend.Uses, Changed: s.backend.Refresh, Audit: s.auditChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes,
 		Knows: func(id string) bool { return s.gate.Snapshot().Tenants.Knows(id) }}
-	s.mcp = mcp.New(mcp.Options{Admit: s.admit, Refuse: s.refuse, Run: s.run, Bound: s.bound, MaxBody: s.limits.MaxBodyBytes, Now: s.opts.Now,
+	if err := s.trace(ctx, s.config); err != nil {
+		return err
+	}
+	traced := s.tracedMessage
+	if s.tracer == nil {
+		traced = nil
+	}
+	s.mcp = mcp.New(mcp.Options{Traced: traced, Admit: s.admit, Refuse: s.refuse, Run: s.run, Bound: s.bound, MaxBody: s.limits.MaxBodyBytes, Now: s.opts.Now,
 		Version: s.opts.Version, Logger: s.log})
 	s.api = s.apiRoutes()
 	return nil
@@ -205,6 +214,13 @@ func (s *Server) Reload() {
 func (s *Server) Metrics() *admin.Metrics { return s.metrics }
 
 func (s *Server) close() error {
+	if s.tracer != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if err := s.tracer.Close(ctx); err != nil {
+			s.log.Warn("the last traces are not sent", "err", err)
+		}
+	}
 	return errors.Join(s.store.Close(), s.journal.use(nil, &config.Config{}))
 }
 

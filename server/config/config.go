@@ -38,6 +38,8 @@ type Config struct {
 	Log    Log    `yaml:"log"`
 	Audit  *Audit `yaml:"audit"`
 
+	Tracing *Tracing `yaml:"tracing"` // nil: none
+
 	Table      *tenant.Table      `yaml:"-"` // of Tenants
 	ProxySet   *forwarded.Proxies `yaml:"-"` // of Proxies; nil where there are none
 	AdminTable *tenant.Table      `yaml:"-"` // of Admins; nobody's where there are none

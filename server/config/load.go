@@ -137,6 +137,7 @@ func (d *decoder) check(c *Config) {
 	d.checkCredentials(c.Credentials)
 	d.checkMCPServers(c)
 	d.checkTools(c)
+	d.checkTracing(c.Tracing)
 }
 
 func (d *decoder) checkLimits(l *Limits) {

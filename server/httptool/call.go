@@ -16,6 +16,7 @@ import (
 	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/expr"
 	"github.com/sangate/sangate/server/tool"
+	"github.com/sangate/sangate/server/tracing"
 )
 
 // Options are what a tool works with; all must be set.
@@ -155,6 +156,14 @@ func withoutQuery(err error) error {
 	return err
 }
 
+// failureOf is the kind of a failure for a trace: the status, "" for a good one.
+func failureOf(status int) string {
+	if status < 400 {
+		return ""
+	}
+	return strconv.Itoa(status)
+}
+
 var errTooLarge = errors.New("a response over maxResponseBytes")
 
 func (p *Program) send(ctx context.Context, client *http.Client, req *http.Request) (*response, error) {
@@ -165,11 +174,16 @@ func (p *Program) send(ctx context.Context, client *http.Client, req *http.Reque
 			return nil, err
 		}
 	}
+	ctx, end := tracing.Outward(ctx, req.Method, tracing.HTTP(req)...)
+	req = req.WithContext(ctx)
+	tracing.Inject(ctx, req.Header)
 	res, err := client.Do(req)
 	if err != nil {
+		end("unreachable")
 		return nil, err
 	}
 	defer res.Body.Close()
+	end(failureOf(res.StatusCode))
 	body, err := io.ReadAll(io.LimitReader(res.Body, p.def.MaxBytes+1))
 	if err == nil && int64(len(body)) > p.def.MaxBytes {
 		err = fmt.Errorf("%w: more than %d bytes", errTooLarge, p.def.MaxBytes)

@@ -37,7 +37,9 @@ type Options struct {
 	Run func(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error)
 	// Bound has a context end when the request may go on no longer, or has
 	// taken too long.
-	Bound   func(context.Context) (context.Context, context.CancelFunc)
+	Bound func(context.Context) (context.Context, context.CancelFunc)
+	// Traced hears of each message before it is answered; nil: nobody asks.
+	Traced  func(r *http.Request, m Message)
 	MaxBody int64 // bytes
 	Version string
 	Now     func() time.Time
@@ -97,6 +99,9 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, direct func(http.
 	if err := msg.parse(body, &h.metas); err != nil {
 		answer.FailWith(w, r, err)
 		return
+	}
+	if h.opts.Traced != nil {
+		h.opts.Traced(r, msg.told(r))
 	}
 	name, args := msg.tool()
 	switch d := h.opts.Admit(r, name, args); {

@@ -21,7 +21,8 @@ type message struct {
 	protocol  string // protocolVersion, of initialize
 	client    client // of initialize
 	meta      *meta  // nil: none
-	other     bool   // there is more
+	rawMeta   jsontext.Value
+	other     bool // there is more
 
 	notifications jsontext.Value // of subscriptions/listen
 }
@@ -79,7 +80,8 @@ func (m *message) readParams(r *object.Reader, metas *metas) {
 		case string(name) == "notifications":
 			m.notifications = r.Value()
 		case string(name) == "_meta" && r.Kind() == '{':
-			m.meta = metas.read(r.Value())
+			m.rawMeta = r.Value()
+			m.meta = metas.read(m.rawMeta)
 		default:
 			m.other = true
 			r.Value()

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sangate/sangate/server/tool"
+	"github.com/sangate/sangate/server/tracing"
 )
 
 // current returns the link, where the upstream is up, for an exchange that the
@@ -25,8 +27,25 @@ func (s *Server) current() (link, error) {
 	return s.link, nil
 }
 
+// failureOf is the kind of a failure for a trace, one of few; "" for none.
+func failureOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	if _, ok := errors.AsType[*tool.Failure](err); ok {
+		return "tool_error"
+	}
+	if failed, ok := errors.AsType[*tool.UpstreamError](err); ok {
+		return failed.Kind
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return tool.UpstreamTimeout
+	}
+	return tool.UpstreamFailed
+}
+
 // exchange runs one with the upstream, within its timeout.
-func (s *Server) exchange(ctx context.Context, do func(context.Context, link) (*tool.Result, error)) (*tool.Result, error) {
+func (s *Server) exchange(ctx context.Context, method, target string, do func(context.Context, link) (*tool.Result, error)) (*tool.Result, error) {
 	l, err := s.current()
 	if err != nil {
 		return nil, err
@@ -34,8 +53,10 @@ func (s *Server) exchange(ctx context.Context, do func(context.Context, link) (*
 	defer s.exchanges.Done()
 	within, cancel := context.WithTimeout(ctx, s.conf.Timeout())
 	defer cancel()
+	within, end := tracing.Outward(within, strings.TrimSpace(method+" "+target), tracing.Upstream(s.conf.Name, method, target)...)
 	start := time.Now()
 	res, err := do(within, l)
+	end(failureOf(err))
 	s.opts.OnExchange(s.conf.Name, time.Since(start))
 	switch {
 	case err == nil:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/tool"
+	"github.com/sangate/sangate/server/tracing"
 )
 
 // mcpLink is a session of the Model Context Protocol, over HTTP or a process.
@@ -154,7 +155,7 @@ func (l *mcpLink) call(ctx context.Context, name string, call *tool.Call) (*tool
 	if _, ok := l.tasks.Load(name); ok {
 		return l.callTask(ctx, name, call)
 	}
-	params := &sdk.CallToolParams{Name: name, Arguments: call.Arguments}
+	params := &sdk.CallToolParams{Name: name, Arguments: call.Arguments, Meta: tracing.Meta(ctx)}
 	if call.Progress != nil {
 		token := strconv.FormatInt(l.calls.Add(1), 10)
 		l.progress.Store(token, call.Progress)
@@ -181,12 +182,12 @@ func (l *mcpLink) call(ctx context.Context, name string, call *tool.Call) (*tool
 }
 
 func (l *mcpLink) read(ctx context.Context, uri string) (*tool.Result, error) {
-	res, err := l.session.ReadResource(ctx, &sdk.ReadResourceParams{URI: uri})
+	res, err := l.session.ReadResource(ctx, &sdk.ReadResourceParams{URI: uri, Meta: tracing.Meta(ctx)})
 	return encoded(res, err)
 }
 
 func (l *mcpLink) prompt(ctx context.Context, name string, args map[string]string) (*tool.Result, error) {
-	res, err := l.session.GetPrompt(ctx, &sdk.GetPromptParams{Name: name, Arguments: args})
+	res, err := l.session.GetPrompt(ctx, &sdk.GetPromptParams{Name: name, Arguments: args, Meta: tracing.Meta(ctx)})
 	return encoded(res, err)
 }
 

@@ -72,7 +72,7 @@ func (s *Server) vet(list *listing, owner string) *offer {
 	resource := func(d entry, uri string, template bool) {
 		out.Resources = append(out.Resources, &tool.Resource{Name: s.conf.Prefix + plainName(d.Name), URI: uri, Template: template, Described: d.raw, Owner: owner, Upstream: s.conf.Name,
 			Read: func(ctx context.Context, uri string, _ *tool.Call) (*tool.Result, error) {
-				return s.exchange(ctx, func(ctx context.Context, l link) (*tool.Result, error) { return l.read(ctx, uri) })
+				return s.exchange(ctx, "resources/read", "", func(ctx context.Context, l link) (*tool.Result, error) { return l.read(ctx, uri) })
 			}})
 	}
 	for d := range s.entries("resource", list.resources) {
@@ -88,7 +88,7 @@ func (s *Server) vet(list *listing, owner string) *offer {
 				if err := json.Unmarshal(call.Arguments, &args); err != nil {
 					return nil, err
 				}
-				return s.exchange(ctx, func(ctx context.Context, l link) (*tool.Result, error) { return l.prompt(ctx, d.Name, args) })
+				return s.exchange(ctx, "prompts/get", "", func(ctx context.Context, l link) (*tool.Result, error) { return l.prompt(ctx, d.Name, args) })
 			}})
 	}
 	return out
@@ -134,7 +134,7 @@ func (s *Server) entries(kind string, list []json.RawMessage) func(yield func(en
 // callTool makes the handler of a tool.
 func (s *Server) callTool(name string) tool.Handler {
 	return func(ctx context.Context, call *tool.Call) (*tool.Result, error) {
-		return s.exchange(ctx, func(ctx context.Context, l link) (*tool.Result, error) { return l.call(ctx, name, call) })
+		return s.exchange(ctx, "tools/call", name, func(ctx context.Context, l link) (*tool.Result, error) { return l.call(ctx, name, call) })
 	}
 }
 

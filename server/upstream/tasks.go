@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/server/tool"
+	"github.com/sangate/sangate/server/tracing"
 )
 
 // Some tools can only be called as a task (2025-11-25, "Tasks"): the answer is a
@@ -40,7 +41,11 @@ func (l *mcpLink) callTask(ctx context.Context, name string, call *tool.Call) (*
 	var created struct {
 		Task task `json:"task"`
 	}
-	err := l.ask(ctx, &created, "tools/call", map[string]any{"name": name, "arguments": call.Arguments, "task": map[string]any{"ttl": ttl.Milliseconds()}})
+	params := map[string]any{"name": name, "arguments": call.Arguments, "task": map[string]any{"ttl": ttl.Milliseconds()}}
+	if meta := tracing.Meta(ctx); meta != nil {
+		params["_meta"] = meta
+	}
+	err := l.ask(ctx, &created, "tools/call", params)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/egress"
+	"github.com/sangate/sangate/server/tracing"
 )
 
 // client returns an HTTP client to the upstream: behind the guard, with the gate's
@@ -92,7 +94,7 @@ func (a *authorized) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (a *authorized) send(r *http.Request) (*http.Response, *credential.Secret, error) {
 	if a.server.conf.CredentialID == 0 {
-		res, err := a.base.RoundTrip(r)
+		res, err := a.base.RoundTrip(traced(r))
 		return res, nil, err
 	}
 	secret, err := a.server.secret(r.Context())
@@ -103,8 +105,17 @@ func (a *authorized) send(r *http.Request) (*http.Response, *credential.Secret, 
 	if err := a.server.opts.Authorizer.Authorize(r.Context(), secret, r.Header); err != nil {
 		return nil, nil, errors.Join(err, closeBody(r))
 	}
-	res, err := a.base.RoundTrip(r)
+	res, err := a.base.RoundTrip(traced(r))
 	return res, secret, err
+}
+
+// traced has a request carry the context of the trace that it is part of.
+func traced(r *http.Request) *http.Request {
+	if header := make(http.Header); tracing.Inject(r.Context(), header) {
+		r = r.Clone(r.Context())
+		maps.Copy(r.Header, header)
+	}
+	return r
 }
 
 // CloseIdleConnections is for http.Client.

@@ -1,0 +1,47 @@
+package config
+
+import (
+	"net/http"
+
+	"github.com/sangate/sangate/server/egress"
+)
+
+// Tracing says where traces go.
+type Tracing struct {
+	Endpoint string            `yaml:"endpoint"` // of an OpenTelemetry collector: OTLP over HTTP
+	Sample   *float64          `yaml:"sample"`   // share of requests; 1 where absent
+	Headers  map[string]string `yaml:"headers"`  // sent to it
+	CAFile   Path              `yaml:"caFile"`
+
+	CA string `yaml:"-"` // what stands in CAFile
+}
+
+// Share returns what share of requests is traced.
+func (t *Tracing) Share() float64 {
+	if t.Sample == nil {
+		return 1
+	}
+	return *t.Sample
+}
+
+// Client returns what reaches the collector; the configuration was checked.
+func (t *Tracing) Client(e *Egress) *http.Client {
+	var target egress.Target
+	if t.CA != "" {
+		target.Roots, _ = egress.Roots([]byte(t.CA))
+	}
+	return e.Guard().Client(target)
+}
+
+func (d *decoder) checkTracing(t *Tracing) {
+	if t == nil {
+		return
+	}
+	if err := egress.CheckURL(t.Endpoint); err != nil {
+		d.failAt("tracing.endpoint", "endpoint: %s", err)
+	}
+	if s := t.Share(); !(s >= 0 && s <= 1) {
+		d.failAt("tracing.sample", "sample: %v: a share between 0 and 1", s)
+	}
+	t.CA = d.readCA("tracing.caFile", t.CAFile)
+}

@@ -1,0 +1,48 @@
+package mcp
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/sangate/sangate/server/object"
+)
+
+// A Message is what a trace tells of one.
+type Message struct {
+	Method   string // one that there is, or _OTHER
+	ID       string // of JSON-RPC
+	Name     string // of a tool or prompt, as the peer has it
+	Revision string
+	Context  map[string]string // traceparent and tracestate, of _meta
+}
+
+// methods are those that peers can ask for.
+var methods = map[string]bool{methodCall: true, methodList: true, methodDiscover: true, methodPing: true, methodInitialize: true, methodListen: true,
+	"resources/list": true, "resources/templates/list": true, "resources/read": true, "resources/subscribe": true, "resources/unsubscribe": true,
+	"prompts/list": true, "prompts/get": true, "completion/complete": true, "logging/setLevel": true,
+	"notifications/initialized": true, "notifications/cancelled": true, "notifications/progress": true, "notifications/roots/list_changed": true}
+
+// told returns what a trace tells of the message.
+func (m *message) told(r *http.Request) Message {
+	out := Message{Method: m.method, ID: strings.Trim(string(m.id), `"`), Name: m.name, Revision: r.Header.Get(revisionHeader)}
+	if !methods[m.method] {
+		out.Method = "_OTHER"
+	}
+	if m.rawMeta == nil {
+		return out
+	}
+	o := object.Read(m.rawMeta)
+	o.Enter()
+	for name, more := o.Next(); more; name, more = o.Next() {
+		switch key := string(name); {
+		case (key == "traceparent" || key == "tracestate") && o.Kind() == '"':
+			if out.Context == nil {
+				out.Context = make(map[string]string, 2)
+			}
+			out.Context[key] = string(o.Text())
+		default:
+			o.Value()
+		}
+	}
+	return out
+}

@@ -1,0 +1,232 @@
+package server_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sangate/sangate/pki/pkitest"
+	"github.com/sangate/sangate/server/servertest"
+)
+
+// spans is a collector: it takes OTLP over HTTP.
+type spans struct {
+	*httptest.Server
+	mu    sync.Mutex
+	list  []*otlp.Span
+	token string
+}
+
+func newCollector(t *testing.T) *spans {
+	t.Helper()
+	s := &spans{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		var got collector.ExportTraceServiceRequest
+		if err == nil {
+			err = proto.Unmarshal(body, &got)
+		}
+		if err != nil || r.URL.Path != "/v1/traces" {
+			t.Errorf("%s: %v", r.URL, err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.token = r.Header.Get("Authorization")
+		for _, resource := range got.ResourceSpans {
+			for _, scope := range resource.ScopeSpans {
+				s.list = append(s.list, scope.Spans...)
+			}
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// of returns the spans of a trace, by name, once there are so many.
+func (s *spans) of(t *testing.T, trace string, n int) map[string]*otlp.Span {
+	t.Helper()
+	found := map[string]*otlp.Span{}
+	if !servertest.WaitFor(func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, span := range s.list {
+			if fmt.Sprintf("%x", span.TraceId) == trace {
+				found[strings.TrimSpace(fmt.Sprint(span.Name, " ", span.Kind, " ", attributes(span)["gen_ai.tool.name"]))] = span
+			}
+		}
+		return len(found) >= n
+	}, 20*time.Second) {
+		t.Fatalf("trace %s has %d spans, want %d: %v", trace, len(found), n, found)
+	}
+	return found
+}
+
+// attributes returns those of a span, as texts.
+func attributes(span *otlp.Span) map[string]string {
+	out := map[string]string{}
+	for _, a := range span.GetAttributes() {
+		out[a.Key] = a.Value.GetStringValue()
+	}
+	return out
+}
+
+const (
+	serverKind = " SPAN_KIND_SERVER"
+	clientKind = " SPAN_KIND_CLIENT"
+)
+
+// A call through two gates is one trace, from the caller's span on: by the header in
+// the REST dialect, by _meta in a message of the Model Context Protocol, from the
+// first gate to the second by both.
+func TestTraced(t *testing.T) {
+	sink := newCollector(t)
+	tracing := fmt.Sprintf("tracing: {endpoint: %q, sample: 0, headers: {Authorization: \"Bearer collect\"}}\n", sink.URL) // nothing, but what callers trace
+	inner := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
+		return yaml + "  - {id: agent, secondFactor: none, sans: [\"dns:agent.example\"]}\negress: {allow: [127.0.0.0/8]}\n" + tracing
+	}})
+	const first = "4bf92f3577b34da6a3ce929d0e0e4730" // it has started all it will: what the front one leaves behind can be told
+	ask(t, inner.Client(inner.Cert("acme")), http.MethodGet, inner.URL+"/tools", "", jwtOf(inner.Key("acme")), "traceparent: 00-"+first+"-00f067aa0ba902b7-01")
+	sink.of(t, first, 1)
+	dir := t.TempDir()
+	inner.CA.Issue(t, pkitest.Leaf{DNS: []string{"agent.example"}}).Write(t, dir, "agent")
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"parent":%q}`, r.Header.Get("Traceparent"))
+	}))
+	t.Cleanup(api.Close)
+	var log safeLog
+	front := servertest.Start(t, servertest.Options{Log: &log, Files: map[string]string{"inner.crt": string(inner.CA.PEM())}, Config: func(yaml string) string {
+		return strings.Replace(yaml, "    keys:", "    tools: {allow: [\"*_echo\", ticket, echo]}\n    keys:", 1) + fmt.Sprintf(`
+egress: {allow: [127.0.0.0/8]}
+tools: {http: [{name: ticket, description: A ticket., input: {type: object, properties: {id: {type: integer}}}, request: {url: "%s/secret-path/{args.id}"}, response: response.body}]}
+mcpServers:
+  - {name: m, prefix: m_, protocol: mcp, baseUrl: "%s/mcp", caFile: inner.crt, clientCertificate: {cert: %s/agent.crt, key: %[3]s/agent.key}}
+  - {name: o, prefix: o_, protocol: octopus, baseUrl: "%[2]s", caFile: inner.crt, clientCertificate: {cert: %[3]s/agent.crt, key: %[3]s/agent.key}}
+%s`, api.URL, inner.URL, dir, tracing)
+	}})
+	wantListed(t, front, "acme", "echo m_echo o_echo ticket")
+	client := front.Client(front.Cert("acme"))
+	call := func(path, body string, headers ...string) string {
+		t.Helper()
+		res := ask(t, client, http.MethodPost, front.URL+path, body, append(headers, asJSON, jwtOf(front.Key("acme")))...)
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s %s", path, res.Status, bodyOf(res))
+		}
+		return res.Header.Get("X-Request-Id")
+	}
+	const caller = "00f067aa0ba902b7"
+	parent := func(trace, flags string) string { return "00-" + trace + "-" + caller + "-" + flags }
+
+	for _, tt := range []struct {
+		name, trace string
+		run         func(trace string) (id string)
+		spans       int
+		path        []string // of spans, each the parent of the next
+	}{
+		{"REST, to an MCP upstream", "4bf92f3577b34da6a3ce929d0e0e4731", func(trace string) string {
+			return call("/tool/m_echo/call", `{"message":"m"}`, "traceparent: "+parent(trace, "01"))
+		}, 3, []string{"POST /tool/{name}/call" + serverKind + " m_echo", "tools/call echo" + clientKind + " echo", "tools/call echo" + serverKind + " echo"}},
+		{"REST, to an Octopus upstream", "4bf92f3577b34da6a3ce929d0e0e4732", func(trace string) string {
+			return call("/tool/o_echo/call", `{"message":"m"}`, "traceparent: "+parent(trace, "01"))
+		}, 3, []string{"POST /tool/{name}/call" + serverKind + " o_echo", "tools/call echo" + clientKind + " echo", "POST /tool/{name}/call" + serverKind + " echo"}},
+		{"MCP, its own context before that of the transport", "4bf92f3577b34da6a3ce929d0e0e4733", func(trace string) string {
+			return call("/mcp", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"m_echo","arguments":{"message":"m"},"_meta":{"traceparent":"`+parent(trace, "01")+`"}}}`,
+				"traceparent: "+parent("4bf92f3577b34da6a3ce929d0e0e47ff", "01"), "Accept: application/json, text/event-stream", "MCP-Protocol-Version: 2025-11-25")
+		}, 3, []string{"tools/call m_echo" + serverKind + " m_echo", "tools/call echo" + clientKind + " echo", "tools/call echo" + serverKind + " echo"}},
+		{"an HTTP API", "4bf92f3577b34da6a3ce929d0e0e4734", func(trace string) string {
+			return call("/tool/ticket/call", `{"id":5}`, "traceparent: "+parent(trace, "01"))
+		}, 2, []string{"POST /tool/{name}/call" + serverKind + " ticket", "GET" + clientKind}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			id := tt.run(tt.trace)
+			found, above := sink.of(t, tt.trace, tt.spans), caller
+			for _, name := range tt.path {
+				span := found[name]
+				if span == nil {
+					t.Fatalf("no span %q in %v", name, found)
+				}
+				if got := fmt.Sprintf("%x", span.ParentSpanId); got != above {
+					t.Errorf("%q is below %s, want %s", name, got, above)
+				}
+				above = fmt.Sprintf("%x", span.SpanId)
+			}
+			first := attributes(found[tt.path[0]])
+			if first["sangate.request.id"] != id || first["sangate.tenant"] != "acme" || first["gen_ai.tool.name"] == "" || first["gen_ai.operation.name"] != "execute_tool" || first["client.address"] != "127.0.0.1" {
+				t.Errorf("attributes %v", first)
+			}
+			for _, span := range found {
+				if text := fmt.Sprint(span); strings.Contains(text, "secret-path") || strings.Contains(text, front.Key("acme")) {
+					t.Errorf("it tells what it should not: %s", text)
+				}
+			}
+		})
+	}
+
+	mcpSpan := attributes(sink.of(t, "4bf92f3577b34da6a3ce929d0e0e4733", 3)["tools/call m_echo"+serverKind+" m_echo"])
+	if mcpSpan["mcp.method.name"] != "tools/call" || mcpSpan["jsonrpc.request.id"] != "7" || mcpSpan["mcp.protocol.version"] != "2025-11-25" {
+		t.Errorf("attributes %v", mcpSpan)
+	}
+	sink.mu.Lock()
+	if sink.token != "Bearer collect" {
+		t.Errorf("the collector is told %q", sink.token)
+	}
+	sink.mu.Unlock()
+
+	// What is refused, and what nobody traces, makes no span; a name that a peer has
+	// made up is in none.
+	call("/tool/echo/call", `{"message":"m"}`)
+	ask(t, client, http.MethodPost, front.URL+"/tool/echo/call", `{"message":"m"}`, asJSON, jwtOf("nobody"), "traceparent: "+parent("4bf92f3577b34da6a3ce929d0e0e4735", "01"))
+	call("/tool/echo/call", `{"message":"m"}`, "traceparent: "+parent("4bf92f3577b34da6a3ce929d0e0e4736", "00"))
+	ask(t, client, http.MethodPost, front.URL+"/mcp", `{"jsonrpc":"2.0","id":1,"method":"made/up","params":{"name":"made-up","_meta":{"traceparent":"`+parent("4bf92f3577b34da6a3ce929d0e0e4737", "01")+`"}}}`,
+		asJSON, jwtOf(front.Key("acme")), "Accept: application/json, text/event-stream", "MCP-Protocol-Version: 2025-11-25")
+	sink.of(t, "4bf92f3577b34da6a3ce929d0e0e4737", 1)
+	var traces, names []string
+	sink.mu.Lock()
+	for _, span := range sink.list {
+		traces, names = append(traces, fmt.Sprintf("%x", span.TraceId)), append(names, span.Name)
+	}
+	sink.mu.Unlock()
+	slices.Sort(traces)
+	if got := len(slices.Compact(traces)); got != 6 {
+		t.Errorf("%d traces, want 6", got)
+	}
+	if !slices.Contains(names, "_OTHER") || slices.ContainsFunc(names, func(n string) bool { return strings.Contains(n, "made") }) {
+		t.Errorf("spans %v", names)
+	}
+
+	// Every line of the log that is about a request says which.
+	for line := range strings.Lines(log.String()) {
+		var said struct{ Msg, RequestID, Path, Tool string }
+		if err := json.Unmarshal([]byte(line), &said); err != nil {
+			t.Fatal(err)
+		}
+		if (strings.HasPrefix(said.Msg, "request") || said.Path != "" || said.Tool != "" && !strings.Contains(said.Msg, "upstream")) && said.RequestID == "" {
+			t.Errorf("no request id: %s", line)
+		}
+	}
+}
+
+// A collector that is away is told in the log, and holds up nobody.
+func TestCollectorAway(t *testing.T) {
+	var log safeLog
+	g := servertest.Start(t, servertest.Options{Log: &log, Config: func(yaml string) string { return yaml + "tracing: {endpoint: \"http://127.0.0.1:1\"}\n" }})
+	res := ask(t, g.Client(g.Cert("acme")), http.MethodGet, g.URL+"/tools", "", jwtOf(g.Key("acme")))
+	if res.StatusCode != http.StatusOK {
+		t.Error(res.Status)
+	}
+	<-g.Stop()
+	if !strings.Contains(log.String(), "traces not sent") {
+		t.Error("nobody is told")
+	}
+}
