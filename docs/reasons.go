@@ -13,31 +13,52 @@ var (
 	findings string
 )
 
-// An Entry is what a page says of one reason.
-type Entry struct{ Name, Means, Do string }
+// An Entry is what a page says of one reason. Of a finding of `sangate doctor`
+// there is only what it means and what to do.
+type Entry struct {
+	Name, Means string
+	Client      string // what the client sees
+	Gate        string // what metric and log show
+	Likely      string // causes
+	Do          string
+	Alert       string // links into alerts.md
+}
 
 // Reasons returns all of reasons.md, in its order.
 func Reasons() []Entry {
 	var out []Entry
 	for _, section := range strings.Split(reasons, "\n## ")[1:] {
 		name, _, _ := strings.Cut(section, "\n")
-		e := Entry{Name: name}
-		e.Means, e.Do = Reason(name)
+		e, _ := Reason(name)
 		out = append(out, e)
 	}
 	return out
 }
 
-// Reason returns what a reason means and what to do, as reasons.md has it, or what
-// `sangate doctor` has found, as doctor.md has it; empty for what is neither.
-func Reason(name string) (means, do string) {
+// Reason returns what reasons.md has of a reason, or doctor.md of what `sangate
+// doctor` finds.
+func Reason(name string) (e Entry, ok bool) {
 	for _, page := range []string{reasons, findings} {
-		if _, rest, ok := strings.Cut(page, "\n## "+name+"\n"); ok {
-			rest, _, _ = strings.Cut(rest, "\n## ")
-			rest, _, _ = strings.Cut(rest, "\n# ")
-			means, do, _ = strings.Cut(rest, "*What to do:*")
-			return strings.TrimSpace(means), strings.TrimSpace(do)
+		if _, text, found := strings.Cut(page, "\n## "+name+"\n"); found {
+			text, _, _ = strings.Cut(text, "\n## ")
+			text, _, _ = strings.Cut(text, "\n# ")
+			return read(name, text), true
 		}
 	}
-	return "", ""
+	return e, false
+}
+
+// read takes a section apart: paragraphs, those after the first with a label.
+func read(name, text string) Entry {
+	e := Entry{Name: name}
+	parts := map[string]*string{"The client sees": &e.Client, "The gate shows": &e.Gate, "Likely": &e.Likely, "What to do": &e.Do, "Alert": &e.Alert}
+	for i, paragraph := range strings.Split(text, "\n\n*") {
+		label, rest, ok := strings.Cut(paragraph, ":* ")
+		if into := parts[label]; i > 0 && ok && into != nil {
+			*into = strings.TrimSpace(rest)
+		} else if i == 0 {
+			e.Means = strings.TrimSpace(paragraph)
+		}
+	}
+	return e
 }

@@ -127,6 +127,15 @@ func printExamined(out io.Writer, r *doctor.Report, p palette) error {
 		_, err := fmt.Fprintf(out, "\n%snothing is wrong%s\n", p.good, p.off)
 		return err
 	}
-	_, err := fmt.Fprintf(out, "\n%s%s%s\n%s\n", p.bad, r.Finding, p.off, strings.TrimSpace(r.Means+"\n"+r.Do))
+	_, err := fmt.Fprintf(out, "\n%s%s%s\n%s\n", p.bad, r.Finding, p.off, paragraphs(r.Means, r.Likely, r.Do))
 	return err
+}
+
+// paragraphs are what a page says, without what is empty.
+func paragraphs(means, likely, do string) string {
+	out := means
+	if likely != "" {
+		out += "\nLikely: " + likely
+	}
+	return strings.TrimSpace(out + "\n" + do)
 }

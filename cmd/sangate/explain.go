@@ -154,7 +154,7 @@ func printExplained(cmd *cobra.Command, r *explain.Report, asJSON bool) error {
 	if r.Allowed {
 		return nil
 	}
-	_, err := fmt.Fprintln(out, strings.TrimSpace(r.Means+"\n"+r.Do))
+	_, err := fmt.Fprintln(out, paragraphs(r.Means, r.Likely, r.Do))
 	return err
 }
 

@@ -118,8 +118,7 @@ func (c *Console) funcs() template.FuncMap {
 		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"over":  func(t time.Time) bool { return !t.After(c.source.Now()) },
 		"bar":   func(cert Certificate) bar { return barOf(cert, c.source.Now()) },
-		"means": func(reason string) string { means, _ := docs.Reason(reason); return plain(means) },
-		"do":    func(reason string) string { _, do := docs.Reason(reason); return plain(do) },
+		"entry": func(reason string) docs.Entry { e, _ := docs.Reason(reason); return e },
 		"plain": plain,
 		"dict": func(pairs ...any) map[string]any {
 			out := map[string]any{}

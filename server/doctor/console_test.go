@@ -47,8 +47,8 @@ func TestConsoleNamesTheCause(t *testing.T) {
 			if as, ok := seenAs[reason]; ok {
 				reason = as
 			}
-			_, do := docs.Reason(reason)
-			first, _, _ := strings.Cut(strings.ReplaceAll(do, "`", ""), ".")
+			entry, _ := docs.Reason(reason)
+			first, _, _ := strings.Cut(strings.ReplaceAll(entry.Do, "`", ""), ".")
 			if !strings.Contains(shown, reason) || !strings.Contains(shown, first) {
 				t.Errorf("it should name %s, and say %q; it says\n%s", reason, first, shown)
 			}

@@ -46,6 +46,7 @@ type Report struct {
 	Good    bool   `json:"good"`
 	Finding string `json:"finding,omitempty"` // the first thing wrong: a heading of docs/reasons.md or docs/doctor.md
 	Means   string `json:"means,omitempty"`
+	Likely  string `json:"likely,omitempty"` // causes
 	Do      string `json:"do,omitempty"`
 	Steps   []Step `json:"steps"`
 }
@@ -128,7 +129,8 @@ func Examine(ctx context.Context, opts Options) (*Report, error) {
 		e.step.Outcome = OK
 		if r.Finding = s.look(e, ctx); r.Finding != "" {
 			e.step.Outcome = Wrong
-			r.Means, r.Do = docs.Reason(r.Finding)
+			entry, _ := docs.Reason(r.Finding)
+			r.Means, r.Likely, r.Do = entry.Means, entry.Likely, entry.Do
 			return r, ctx.Err()
 		}
 	}

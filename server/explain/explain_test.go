@@ -10,10 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sangate/sangate/docs"
-	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/pkitest"
-	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/explain"
 	"github.com/sangate/sangate/server/servertest"
@@ -173,23 +170,6 @@ func atGate(t *testing.T, g *servertest.Gate, cert *pkitest.Cert, token *string,
 		return len(changed) > 0
 	}, 5*time.Second)
 	return strings.Join(changed, "+")
-}
-
-// Every reason has its text.
-func TestTexts(t *testing.T) {
-	for _, r := range pki.HandshakeReasons() {
-		if means, do := docs.Reason(string(r)); means == "" || do == "" {
-			t.Errorf("%s: %q, %q", r, means, do)
-		}
-	}
-	for _, r := range auth.Reasons {
-		if means, do := docs.Reason(string(r)); means == "" || do == "" {
-			t.Errorf("%s: %q, %q", r, means, do)
-		}
-	}
-	if means, do := docs.Reason("no such reason"); means+do != "" {
-		t.Error("a text for nothing")
-	}
 }
 
 // Another moment, an admin, and an unknown tool.

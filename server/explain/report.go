@@ -21,6 +21,7 @@ type Report struct {
 	Tenant  string   `json:"tenant,omitempty"`
 	Rule    string   `json:"rule,omitempty"` // the SAN rule that named the tenant
 	Means   string   `json:"means,omitempty"`
+	Likely  string   `json:"likely,omitempty"` // causes
 	Do      string   `json:"do,omitempty"`
 	Steps   []Step   `json:"steps"`
 	Notes   []string `json:"notes,omitempty"` // what was not looked at
@@ -79,7 +80,8 @@ func (r *Report) handshake(err error) {
 
 func (r *Report) end(stage, reason string) {
 	r.Stage, r.Reason = stage, reason
-	r.Means, r.Do = docs.Reason(reason)
+	entry, _ := docs.Reason(reason)
+	r.Means, r.Likely, r.Do = entry.Means, entry.Likely, entry.Do
 }
 
 // decided reads the steps off the decision.
