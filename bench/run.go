@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"github.com/sangate/sangate/server/progress"
 )
 
 // A field is the servers that are measured.
@@ -269,8 +271,10 @@ func (f *field) rounds(ctx context.Context, targets []*target) ([][]sample, erro
 	for i := range order {
 		order[i] = i
 	}
+	line := progress.New(os.Stderr, "rounds")
+	defer line.Done()
 	for round := range f.o.rounds + 1 {
-		fmt.Fprintf(os.Stderr, "round %d of %d\n", round, f.o.rounds)
+		line.At(round, f.o.rounds)
 		for _, i := range order {
 			s, err := targets[i].attack(ctx, f.o, f.w)
 			if err != nil {

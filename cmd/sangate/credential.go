@@ -15,6 +15,7 @@ import (
 
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
+	"github.com/sangate/sangate/server/progress"
 	"github.com/sangate/sangate/server/store"
 )
 
@@ -267,7 +268,7 @@ replaced and every credential is sealed anew, at once or not at all.`,
 				return usage(errors.New("write --to and the key to wrap by, or --new-keys"))
 			}
 			return withVault(cmd, &flags, func(c *config.Config, v *credential.Vault) error {
-				return rewrap(cmd.Context(), cmd.OutOrStdout(), c, v, to)
+				return rewrap(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), c, v, to)
 			})
 		},
 	}
@@ -277,9 +278,12 @@ replaced and every credential is sealed anew, at once or not at all.`,
 	return cmd
 }
 
-func rewrap(ctx context.Context, out io.Writer, c *config.Config, v *credential.Vault, to string) error {
+func rewrap(ctx context.Context, out, errs io.Writer, c *config.Config, v *credential.Vault, to string) error {
 	if to == "" {
-		if err := v.Rekey(ctx); err != nil {
+		line := progress.New(errs, "sealing credentials anew")
+		err := v.Rekey(ctx, line.At)
+		line.Done()
+		if err != nil {
 			return err
 		}
 		fmt.Fprintln(out, "every credential is sealed by new keys")

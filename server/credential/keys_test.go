@@ -44,8 +44,9 @@ func TestRewrapAndRekey(t *testing.T) {
 		t.Errorf("by the new key: %q", got)
 	}
 
-	if err := fresh.Rekey(t.Context()); err != nil {
-		t.Fatal(err)
+	told := ""
+	if err := fresh.Rekey(t.Context(), func(done, total int) { told += fmt.Sprintf("%d of %d ", done, total) }); err != nil || told != "0 of 1 " {
+		t.Fatal(err, told)
 	}
 	if got := resolved(t, fresh, id); got != "one" {
 		t.Errorf("by new keys: %q", got)
@@ -53,7 +54,7 @@ func TestRewrapAndRekey(t *testing.T) {
 	// One who held the keys before looks for the new ones.
 	late := credential.New(s, "env:SANGATE_TEST_KEK", slog.New(slog.DiscardHandler))
 	resolved(t, late, id)
-	if err := fresh.Rekey(t.Context()); err != nil {
+	if err := fresh.Rekey(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := late.Update(t.Context(), id, "two", 0); err != nil {
@@ -127,7 +128,7 @@ func TestWritersSideBySide(t *testing.T) {
 		})
 	}
 	for range 5 {
-		if err := v.Rekey(t.Context()); err != nil {
+		if err := v.Rekey(t.Context(), nil); err != nil {
 			t.Error(err)
 		}
 	}

@@ -37,7 +37,7 @@ func TestWriter(t *testing.T) {
 	}
 	for ; ; n++ {
 		if n%11 == 10 {
-			if err := v.Rekey(t.Context()); err != nil {
+			if err := v.Rekey(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -172,8 +172,8 @@ func (v *Vault) Rewrap(ctx context.Context, kek string) error {
 }
 
 // Rekey makes new keys and seals every credential by them, at once or not at
-// all.
-func (v *Vault) Rekey(ctx context.Context) error {
+// all. at hears how many of them are done; it may be nil.
+func (v *Vault) Rekey(ctx context.Context, at func(done, total int)) error {
 	old, err := v.load(ctx)
 	if err != nil {
 		return err
@@ -190,7 +190,10 @@ func (v *Vault) Rekey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return v.store.ReplaceCredentialKeys(ctx, old.generation, row, func(c store.Credential) ([]byte, error) {
+	return v.store.ReplaceCredentialKeys(ctx, old.generation, row, func(c store.Credential, place, of int) ([]byte, error) {
+		if at != nil {
+			at(place, of)
+		}
 		value, err := open(old, &c)
 		if err != nil {
 			return nil, err

@@ -50,7 +50,7 @@ func (s *Store) RewrapCredentialKeys(ctx context.Context, k CredentialKeys) erro
 // ReplaceCredentialKeys puts other keys in the place of those of generation
 // from, and what reseal makes of each credential in its place, at once or not at
 // all. It returns [ErrGeneration].
-func (s *Store) ReplaceCredentialKeys(ctx context.Context, from int64, k CredentialKeys, reseal func(Credential) ([]byte, error)) error {
+func (s *Store) ReplaceCredentialKeys(ctx context.Context, from int64, k CredentialKeys, reseal func(c Credential, place, of int) ([]byte, error)) error {
 	return s.writing(ctx, "the keys of credentials", func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `UPDATE credential_keys SET generation = ?, wrapped = ?, kek = ? WHERE generation = ?`, k.Generation, k.Wrapped, k.KEK, from)
 		if err := orElse(res, err, ErrGeneration); err != nil {
@@ -60,8 +60,8 @@ func (s *Store) ReplaceCredentialKeys(ctx context.Context, from int64, k Credent
 		if err != nil {
 			return err
 		}
-		for _, c := range rows {
-			sealed, err := reseal(c)
+		for i, c := range rows {
+			sealed, err := reseal(c, i, len(rows))
 			if err != nil {
 				return fmt.Errorf("credential %d: %w", c.ID, err)
 			}
