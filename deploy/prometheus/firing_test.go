@@ -180,7 +180,7 @@ func TestAlertsFire(t *testing.T) {
 	}
 	all := rulesOf(t)
 	var missing []alert
-	w.until("every alert fires", 90*time.Second, func() bool {
+	w.until("every alert fires", 3*time.Minute, func() bool {
 		well.call("echo", well.Key("acme"))
 		well.call("look", well.Key("acme"))
 		bad.call("echo", "")

@@ -201,7 +201,7 @@ func TestDashboardsShow(t *testing.T) {
 		}
 	}
 	stranger := pkitest.NewCA(t, "stranger").Issue(t, pkitest.Leaf{})
-	w.until("every query shows something:", time.Minute, func() bool {
+	w.until("every query shows something:", 3*time.Minute, func() bool {
 		for _, tool := range []string{"echo", "look", "gate_certificates"} { // the last is denied
 			g.call(tool, g.Key("acme"))
 		}
