@@ -85,7 +85,7 @@ func TestInBrowser(t *testing.T) {
 	g, b := lively(t), servertest.NewBrowser(t)
 	for _, view := range []struct{ path, title, says string }{
 		{"/", "Overview", "tenant_mismatch"},
-		{"/refusals", "Refusals", "One client uses two tenants' secrets"},
+		{"/refusals", "Refusals", "says it is spiffe://example.org/tenant/acme/old"},
 		{"/certificates", "Certificates", "clients.crl"},
 		{"/tenants", "Tenants", "uri:spiffe://example.org/tenant/globex/*"},
 		{"/connections", "Connections", "POST /tool/wait/call"},
