@@ -47,6 +47,11 @@ func withConnection(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, c.(interface{ NetConn() net.Conn }).NetConn().(*connection))
 }
 
+// contextOf is what the requests of a connection have from it, as net/http has it.
+func contextOf(c *connection) context.Context {
+	return context.WithValue(context.WithValue(context.Background(), http.LocalAddrContextKey, c.LocalAddr()), connectionKey{}, c)
+}
+
 // connectionOf returns the connection a request came on.
 func connectionOf(r *http.Request) *connection {
 	return r.Context().Value(connectionKey{}).(*connection)

@@ -55,7 +55,7 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 	if d.Principal.KeyID != "" {
 		s.used.note(d.Principal.KeyID, time.Now())
 	}
-	defer q.release()
+	defer q.Release()
 	s.live.add(q)
 	defer s.live.remove(q)
 	s.metrics.Streams.Inc()
@@ -76,7 +76,7 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 func (s *Server) cutOff(q *request, d auth.Decision) {
 	s.record(q, &d, 0)
 	e := answer.Refusal(&d, q.tokenSent())
-	q.end(&e)
+	q.End(&e)
 }
 
 // decide asks the gate. An identity that has sent wrong tokens too often is not

@@ -22,6 +22,7 @@ import (
 // logged with its reason where it was refused.
 type listener struct {
 	inner    net.Listener
+	plain    *http1.Server
 	gate     *auth.Gate
 	conns    *connections
 	metrics  *admin.Metrics
@@ -43,7 +44,7 @@ func newListener(inner net.Listener, s *Server, l config.Limits) *listener {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &listener{
 		ctx: ctx, cancel: cancel,
-		inner: inner, gate: s.gate, conns: s.conns, metrics: s.metrics, log: s.log, refusals: &s.refusals, now: s.opts.Now, timeout: l.HandshakeTimeout,
+		inner: inner, plain: s.plainServer(), gate: s.gate, conns: s.conns, metrics: s.metrics, log: s.log, refusals: &s.refusals, now: s.opts.Now, timeout: l.HandshakeTimeout,
 		open:       make(chan struct{}, l.MaxConnections),
 		handshakes: make(chan struct{}, l.MaxHandshakes),
 		ready:      make(chan net.Conn),
@@ -123,15 +124,24 @@ func (l *listener) handshake(c *connection, conn *tls.Conn) {
 	l.metrics.Connections.Inc()
 	free := c.closed
 	c.closed = func() { l.conns.remove(c); l.metrics.Connections.Dec(); free() }
-	var ready net.Conn = conn
-	if state.NegotiatedProtocol != "h2" {
-		c.http1 = http1.New(conn)
-		ready = c.http1
+	if state.NegotiatedProtocol == "h2" {
+		l.pass(conn)
+		return
 	}
+	c.http1 = l.plain.New(contextOf(c), conn)
+	l.wg.Go(func() { // without what the handshake's stack has grown to
+		if c.http1.Serve() {
+			l.pass(c.http1)
+		}
+	})
+}
+
+// pass has net/http serve a connection.
+func (l *listener) pass(c net.Conn) {
 	select {
-	case l.ready <- ready:
+	case l.ready <- c:
 	case <-l.ctx.Done():
-		_ = conn.Close()
+		_ = c.Close()
 	}
 }
 

@@ -95,8 +95,8 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 	q, d := requestOf(ctx), auth.DecisionFrom(ctx)
 	start := time.Now()
 	if ctx == context.Context(q) {
-		q.call.parent, q.call.deadline = q, start.Add(s.limits.ToolTimeout)
-		defer q.call.release()
+		q.call.Begin(q, start.Add(s.limits.ToolTimeout))
+		defer q.call.Release()
 		ctx = &q.call
 	} else {
 		var release func()

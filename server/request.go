@@ -11,13 +11,14 @@ import (
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/lifetime"
 )
 
 // A request is one that is being answered: all that is known of it in one
 // value, which is its context, too. It ends with net/http's own context, or when
 // the sweep finds that it may go on no longer.
 type request struct {
-	lifetime
+	lifetime.Context
 	id    string
 	began time.Time
 	conn  *connection
@@ -28,8 +29,8 @@ type request struct {
 	took     time.Duration // of the decision
 	http     *http.Request // as the handlers have it
 
-	call lifetime   // of the tool it calls
-	span trace.Span // nil: it is not traced
+	call lifetime.Context // of the tool it calls
+	span trace.Span       // nil: it is not traced
 
 	before, after *request // in live
 	cut           bool     // by the sweep, whose own this is
@@ -39,13 +40,25 @@ type request struct {
 
 type requestKey struct{}
 
-// begin makes the request of an HTTP request and gives its answer the id.
+// newRequest makes the context of a request that ends with another, too.
+func newRequest(parent context.Context) *request {
+	q := new(request)
+	q.Begin(parent, time.Time{})
+	return q
+}
+
+// begin makes the request of an HTTP request, whose context it is from then on, and
+// gives its answer the id.
 func begin(w http.ResponseWriter, r *http.Request, now time.Time) *request {
-	q := &request{id: newID(), began: now, conn: connectionOf(r)}
-	q.parent, q.asked.Peer = r.Context(), q.conn.peer
+	q, ok := r.Context().(*request)
+	if !ok {
+		q = newRequest(r.Context())
+		r = r.WithContext(q)
+	}
+	q.http, q.id, q.began, q.conn = r, newID(), now, connectionOf(r)
+	q.asked.Peer = q.conn.peer
 	q.header[0] = q.id
 	w.Header()["X-Request-Id"] = q.header[:]
-	q.http = r.WithContext(q)
 	return q
 }
 
@@ -77,7 +90,7 @@ func (q *request) Value(key any) any {
 	case answer.RequestIDKey:
 		return q.id
 	}
-	return q.lifetime.Value(key)
+	return q.Context.Value(key)
 }
 
 // tokenSent reports whether there was anything to say about a token.

@@ -26,6 +26,7 @@ import (
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/console"
 	"github.com/sangate/sangate/server/forwarded"
+	"github.com/sangate/sangate/server/http1"
 	"github.com/sangate/sangate/server/issuers"
 	"github.com/sangate/sangate/server/limit"
 	"github.com/sangate/sangate/server/material"
@@ -262,7 +263,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		s.log.Info("draining", "timeout", s.limits.DrainTimeout)
 	case err = <-failed:
 	}
-	err = errors.Join(ignoreClosed(err), s.drain(httpServer, adminServer))
+	err = errors.Join(ignoreClosed(err), s.drain(gateListener.plain, httpServer, adminServer))
 	serving.Wait()
 	s.live.wait() // http.Server.Close does not: a call that was cut off may be tidying up
 	return err
@@ -270,13 +271,17 @@ func (s *Server) Run(ctx context.Context) (err error) {
 
 // drain lets requests in progress end and closes what has not ended in time.
 // The admin listener goes last, so that the draining can be watched.
-func (s *Server) drain(main, adminServer *http.Server) error {
+func (s *Server) drain(plain *http1.Server, main, adminServer *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.limits.DrainTimeout)
 	defer cancel()
 	s.mcp.Drain()
+	drained := make(chan error, 1)
+	go func() { drained <- plain.Shutdown(ctx) }()
 	err := main.Shutdown(ctx)
+	err = errors.Join(err, <-drained)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("requests cut off: they did not end within drainTimeout")
+		plain.Close()
 		err = main.Close()
 	}
 	return errors.Join(ignoreClosed(err), ignoreClosed(adminServer.Close()))

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/console"
+	"github.com/sangate/sangate/server/http1"
 )
 
 func (s *Server) listen() (main, adminListener net.Listener, err error) {
@@ -42,6 +44,20 @@ func (s *Server) httpServer() *http.Server {
 		MaxHeaderBytes:               l.MaxHeaderBytes,
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: int(l.MaxStreamsPerConn)},
+	}
+}
+
+// plainServer serves HTTP/1.1 for as long as requests are plain.
+func (s *Server) plainServer() *http1.Server {
+	l := s.limits
+	return &http1.Server{
+		Handler:     s,
+		Context:     func(parent context.Context) context.Context { return newRequest(parent) },
+		HeadTimeout: l.HandshakeTimeout,
+		BodyTimeout: bodyDeadline,
+		IdleTimeout: l.IdleTimeout,
+		MaxHead:     l.MaxHeaderBytes,
+		Log:         slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }
 

@@ -48,7 +48,7 @@ func (s *Server) begin(q *request, t tracing.Request) {
 	if q.http.ProtoMajor == 1 {
 		t.Proto = "1." + strconv.Itoa(q.http.ProtoMinor)
 	}
-	ctx, span := s.tracer.Begin(q.parent, t)
-	q.within(ctx)
+	ctx, span := s.tracer.Begin(q.Parent(), t)
+	q.Within(ctx)
 	q.span = span
 }

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,11 +24,23 @@ import (
 type scenario struct {
 	name   string
 	client func(t *testing.T, c *tls.Conn)
-	// late is how much later than over a tls.Conn things may happen.
-	late time.Duration
+	// off is how much earlier or later than with net/http things may happen.
+	off time.Duration
 }
 
 const whole = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+// sized is a request of so many bytes.
+func sized(path string, size int) string {
+	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: ", path)
+	body := size - len(head) - len("0000\r\n\r\n")
+	for {
+		if r := fmt.Sprintf("%s%d\r\n\r\n%s", head, body, strings.Repeat("x", body)); len(r) <= size {
+			return r
+		}
+		body--
+	}
+}
 
 func say(t *testing.T, c *tls.Conn, text string) {
 	if _, err := io.WriteString(c, text); err != nil {
@@ -115,17 +125,39 @@ var scenarios = []scenario{
 			t.Errorf("%d answers", n)
 		}
 	}},
-	{name: "goes", late: watchEvery, client: func(t *testing.T, c *tls.Conn) {
+	{name: "goes", off: watchEvery, client: func(t *testing.T, c *tls.Conn) {
 		exchange(t, c)
 		say(t, c, strings.Replace(whole, "/", "/slow", 1))
 		time.Sleep(3 * time.Second)
 		_ = c.Close()
 	}},
-	{name: "goes at once", late: watchEvery, client: func(t *testing.T, c *tls.Conn) {
+	{name: "goes at once", off: watchEvery, client: func(t *testing.T, c *tls.Conn) {
 		say(t, c, strings.Replace(whole, "/", "/slow", 1))
 		_ = c.NetConn().Close()
 	}},
-	{name: "does not read", late: 2 * time.Second, client: func(t *testing.T, c *tls.Conn) {
+	{name: "goes, after what fills the room", off: watchEvery, client: func(t *testing.T, c *tls.Conn) {
+		say(t, c, sized("/", 200_000)) // for TLS to send large records
+		if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+			t.Error(err)
+		}
+		say(t, c, sized("/slow", 4096))
+		time.Sleep(3 * time.Second)
+		_ = c.Close()
+	}},
+	{name: "goes in the body", client: func(t *testing.T, c *tls.Conn) {
+		exchange(t, c)
+		say(t, c, whole[:len(whole)-1])
+		time.Sleep(time.Second)
+		_ = c.Close()
+	}},
+	{name: "listens for long", client: func(t *testing.T, c *tls.Conn) {
+		exchange(t, c)
+		say(t, c, strings.Replace(whole, "/", "/stream", 1))
+		if got := rest(c); !strings.Contains(got, "late") {
+			t.Errorf("got %q", got)
+		}
+	}},
+	{name: "does not read", off: 5 * time.Second, client: func(t *testing.T, c *tls.Conn) {
 		exchange(t, c)
 		time.Sleep(500 * time.Millisecond)
 		say(t, c, strings.Replace(whole, "/", "/large", 1))
@@ -175,7 +207,7 @@ func TestAsNetHTTP(t *testing.T) {
 				t.Fatalf("got %v\nwant %v", got, want)
 			}
 			for i, w := range want {
-				if late := got[i].at - w.at; got[i].what != w.what || late < 0 || late > s.late {
+				if late := got[i].at - w.at; got[i].what != w.what || late.Abs() > s.off {
 					t.Errorf("got %v\nwant %v", got[i], w)
 				}
 			}
@@ -198,46 +230,57 @@ func (s scenario) run(t *testing.T, roots *x509.CertPool, now time.Time, config 
 		events = append(events, event{fmt.Sprintf(format, args...), time.Since(start)})
 	}
 	client, inner := connect(t, roots, now, config)
-	var conn net.Conn = inner
-	closed := make(chan struct{})
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(20 * time.Second))
+		note("%s begins", r.URL.Path)
+		body, err := io.ReadAll(r.Body)
+		note("%s has %d bytes: %v", r.URL.Path, len(body), err)
+		switch r.URL.Path {
+		case "/slow":
+			select {
+			case <-time.After(15 * time.Second):
+			case <-r.Context().Done():
+			}
+		case "/stream":
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(time.Minute)
+			_, err = io.WriteString(w, "late")
+		case "/large":
+			_, err = w.Write(bytes.Repeat([]byte("x"), 1<<20))
+		}
+		note("%s ends: %v, %v", r.URL.Path, r.Context().Err(), err != nil)
+	})
+	l := &one{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
 	if ours {
-		c := http1.New(inner)
-		conn = c
+		plain := &http1.Server{Handler: handler, HeadTimeout: 5 * time.Second, BodyTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHead: 1 << 20}
+		c := plain.New(t.Context(), inner)
+		go func() {
+			if c.Serve() {
+				l.conn <- c
+			} else {
+				note("closed")
+			}
+		}()
 		go func() {
 			for tick := time.NewTicker(watchEvery); ; {
 				select {
 				case <-tick.C:
 					c.Watch()
-				case <-closed:
+				case <-l.closed:
 					return
 				}
 			}
 		}()
+	} else {
+		l.conn <- inner
 	}
-	l := &one{conn: make(chan net.Conn, 1), closed: closed}
-	l.conn <- conn
-	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute, Handler: handler,
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			if state == http.StateClosed {
 				note("closed")
 			}
-		},
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(20 * time.Second))
-			note("%s begins", r.URL.Path)
-			body, err := io.ReadAll(r.Body)
-			note("%s has %d bytes: %v", r.URL.Path, len(body), err)
-			switch r.URL.Path {
-			case "/slow":
-				select {
-				case <-time.After(15 * time.Second):
-				case <-r.Context().Done():
-				}
-			case "/large":
-				_, err = w.Write(bytes.Repeat([]byte("x"), 1<<20))
-			}
-			note("%s ends: %v, %v", r.URL.Path, r.Context().Err(), err != nil)
-		})}
+		}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -254,124 +297,3 @@ func (s scenario) run(t *testing.T, roots *x509.CertPool, now time.Time, config 
 	slices.SortStableFunc(events, func(a, b event) int { return strings.Compare(a.what, b.what) })
 	return events
 }
-
-// connect returns both ends of a connection; the server's counts what is asked of
-// what is below.
-func connect(t *testing.T, roots *x509.CertPool, now time.Time, config *tls.Config) (client, server *tls.Conn) {
-	t.Helper()
-	near, far := net.Pipe()
-	client = tls.Client(near, &tls.Config{RootCAs: roots, ServerName: "x", Time: func() time.Time { return now }})
-	server = tls.Server(&counted{Conn: far}, config)
-	go func() { _ = client.Handshake() }()
-	if err := server.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	return client, server
-}
-
-// A counted connection counts what is asked of it.
-type counted struct {
-	net.Conn
-	reads, deadlines atomic.Int32
-}
-
-func (c *counted) Read(p []byte) (int, error) {
-	c.reads.Add(1)
-	return c.Conn.Read(p)
-}
-
-func (c *counted) SetReadDeadline(t time.Time) error {
-	c.deadlines.Add(1)
-	return c.Conn.SetReadDeadline(t)
-}
-
-func (c *counted) SetWriteDeadline(t time.Time) error {
-	c.deadlines.Add(1)
-	return c.Conn.SetWriteDeadline(t)
-}
-
-// A hundred requests within a second have two deadlines set, and nothing read but
-// themselves.
-func TestLittleIsAsked(t *testing.T) {
-	ca := pkitest.NewCA(t, "root")
-	config := &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, pkitest.Leaf{DNS: []string{"x"}}).TLS}, SessionTicketsDisabled: true}
-	now := time.Now()
-	synctest.Test(t, func(t *testing.T) {
-		client, inner := connect(t, ca.Pool(), now, config)
-		below := inner.NetConn().(*counted)
-		l := &one{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
-		l.conn <- http1.New(inner)
-		srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
-			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(20 * time.Second))
-				_, _ = io.Copy(w, r.Body)
-			})}
-		go func() { _ = srv.Serve(l) }()
-		exchange(t, client)
-		synctest.Wait()
-		reads, deadlines := below.reads.Load(), below.deadlines.Load()
-		for range 100 {
-			time.Sleep(time.Millisecond)
-			exchange(t, client)
-		}
-		synctest.Wait()
-		// A request is a record: net.Pipe hands over what is written at once.
-		if n := below.reads.Load() - reads; n > 100 {
-			t.Errorf("%d reads", n)
-		}
-		if n := below.deadlines.Load() - deadlines; n > 2 {
-			t.Errorf("%d deadlines", n)
-		}
-		_ = srv.Close()
-		_ = client.Close()
-	})
-}
-
-// Nothing waits on a connection that is closed.
-func TestClosed(t *testing.T) {
-	ca := pkitest.NewCA(t, "root")
-	config := &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, pkitest.Leaf{DNS: []string{"x"}}).TLS}, SessionTicketsDisabled: true}
-	now := time.Now()
-	synctest.Test(t, func(t *testing.T) {
-		client, inner := connect(t, ca.Pool(), now, config)
-		go rest(client)
-		c := http1.New(inner)
-		looks := make(chan error)
-		look := func() {
-			_, err := c.Read(make([]byte, 1))
-			looks <- err
-		}
-		go look()
-		synctest.Wait()
-		_ = c.Close()
-		first := <-looks
-		go look()
-		if second := <-looks; !errors.Is(first, io.ErrClosedPipe) || !errors.Is(second, io.ErrClosedPipe) {
-			t.Errorf("a look that waited: %v; one that came later: %v", first, second)
-		}
-		_ = client.Close()
-	})
-}
-
-// one is a listener of one connection.
-type one struct {
-	conn   chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *one) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conn:
-		return c, nil
-	case <-l.closed:
-		return nil, errors.New("closed")
-	}
-}
-
-func (l *one) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *one) Addr() net.Addr { return &net.TCPAddr{} }

@@ -1,0 +1,109 @@
+package http1
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// A body is what comes behind a head.
+type body struct {
+	of    *exchange
+	until time.Time // of all of it
+
+	mu     sync.Mutex
+	left   int64
+	err    error
+	closed bool
+}
+
+// taken reports whether nothing of it is left to come.
+func (b *body) taken() bool {
+	if !b.mu.TryLock() {
+		return false // it is being read
+	}
+	defer b.mu.Unlock()
+	return b.left == 0
+}
+
+// unread reports whether more of it comes, which nobody reads.
+func (b *body) unread() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.left > 0 && b.err == nil
+}
+
+// Read is part of io.ReadCloser.
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.read(p)
+}
+
+func (b *body) read(p []byte) (n int, err error) {
+	switch {
+	case b.err != nil:
+		return 0, b.err
+	case b.left == 0:
+		return 0, io.EOF
+	case int64(len(p)) > b.left:
+		p = p[:b.left]
+	}
+	c := b.of.conn
+	if c.start < c.end {
+		n = copy(p, c.buf[c.start:c.end])
+		c.start += n
+	} else if n, err = c.more(p, b.until); err != nil {
+		b.of.End(nil)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	if b.left -= int64(n); b.left == 0 && err == nil {
+		err = io.EOF
+	}
+	b.err = err
+	return n, err
+}
+
+// more reads what is too much for the room.
+func (c *Conn) more(p []byte, until time.Time) (int, error) {
+	c.mu.Lock()
+	c.start, c.end = 0, 0
+	if c.armed.IsZero() || c.armed.After(until) {
+		c.arm(until)
+	}
+	c.mu.Unlock()
+	return c.read(p, until)
+}
+
+// Close is part of io.ReadCloser. What is left is taken before the answer is sent.
+func (b *body) Close() error { return nil }
+
+// maxDropped is how much of a body that nobody has read is read, in bytes.
+const maxDropped = 256 << 10
+
+// drop reads what is left, and reports whether the next request can be found.
+func (b *body) drop() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.left > maxDropped {
+		return false
+	}
+	var waste [1 << 10]byte
+	for b.left > 0 && (b.err == nil) {
+		_, _ = b.read(waste[:]) // b.err has it
+	}
+	return b.left == 0
+}
+
+// end lets nobody read any more.
+func (b *body) end() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+}

@@ -1,0 +1,210 @@
+package http1
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"os"
+	"sync"
+	"time"
+)
+
+// room is what a connection has for what its client sends, in bytes. A longer body
+// goes to its reader past it.
+const room = 4 << 10
+
+// A Conn is a connection of HTTP/1.1. What Serve leaves is net/http's: Read gives it
+// all that was not answered.
+type Conn struct {
+	*tls.Conn
+	server *Server
+	ctx    context.Context
+	remote string
+
+	buf        []byte // buf[start:end] is of the client and not yet taken
+	start, end int
+
+	mu      sync.Mutex
+	turn    *sync.Cond // of mu: looking has ended
+	current *exchange  // nil: between requests
+	waiting bool       // for a request, and nothing of it is there
+	looking bool       // for the client to go, which a goroutine does
+	armed   time.Time  // the deadline that the tls.Conn has for reading
+
+	writing    sync.Mutex
+	writeUntil time.Time
+	writeArmed time.Time // no earlier, and by writeSlack later at most
+}
+
+// Serve answers requests until the connection has ended, or a request comes that
+// net/http has to answer, and reports that.
+func (c *Conn) Serve() (more bool) {
+	if !c.server.add(c) {
+		_ = c.Close()
+		return false
+	}
+	defer func() {
+		if !more {
+			_ = c.Close()
+		}
+		c.server.remove(c)
+	}()
+	c.buf = make([]byte, room)
+	until := time.Now().Add(c.server.HeadTimeout)
+	for {
+		if c.start == c.end {
+			c.start, c.end = 0, 0
+			if !c.wait(until) {
+				return false
+			}
+		}
+		x, ok := c.begin()
+		if !ok {
+			_ = c.SetDeadline(time.Time{}) // net/http has its own
+			return true
+		}
+		if !x.answered() {
+			return false
+		}
+		until = time.Now().Add(c.server.IdleTimeout)
+	}
+}
+
+// wait waits for a request to begin. It reports false if none does.
+func (c *Conn) wait(until time.Time) bool {
+	c.mu.Lock()
+	if c.server.draining.Load() {
+		c.mu.Unlock()
+		return false
+	}
+	c.waiting = true
+	if c.armed.IsZero() || c.armed.After(until) {
+		c.arm(until)
+	}
+	c.mu.Unlock()
+	n, err := c.read(c.buf, until)
+	c.mu.Lock()
+	c.waiting = false
+	c.mu.Unlock()
+	c.end = n
+	return n > 0 || err == nil
+}
+
+// read reads what comes before a deadline. One that is armed is no later.
+func (c *Conn) read(p []byte, until time.Time) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(until) || !c.putOff(until) {
+			return n, err
+		}
+	}
+}
+
+// putOff arms a later deadline, unless it was woken.
+func (c *Conn) putOff(until time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.armed.Equal(past) {
+		return false
+	}
+	c.arm(until)
+	return true
+}
+
+// arm has the tls.Conn have a deadline for reading. Callers hold mu.
+func (c *Conn) arm(until time.Time) {
+	c.armed = until
+	_ = c.Conn.SetReadDeadline(until) // Read says what is wrong
+}
+
+var past = time.Unix(1, 0)
+
+// wake ends the wait for a request.
+func (c *Conn) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting {
+		c.arm(past)
+	}
+}
+
+// Watch has the request in progress, if there is one, end when its client goes.
+func (c *Conn) Watch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current == nil || c.looking || !c.current.body.taken() {
+		return
+	}
+	if c.start == c.end {
+		c.start, c.end = 0, 0
+	}
+	c.looking = true // but where the room is full of requests to come
+	c.arm(time.Time{})
+	go c.look(c.current)
+}
+
+// look waits for more of the client, which may be the next request, or for its end.
+func (c *Conn) look(x *exchange) {
+	n, err := c.Conn.Read(c.buf[c.end:])
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.end += n
+	c.looking = false
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		x.End(nil)
+	}
+	c.turn.Signal()
+}
+
+// over ends the look for the client, with the request.
+func (c *Conn) over() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current = nil
+	if c.looking {
+		c.arm(past)
+		for c.looking {
+			c.turn.Wait()
+		}
+		c.armed = time.Time{} // whatever comes next arms it
+	}
+}
+
+// Read is net.Conn's, for net/http.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.start < c.end {
+		n := copy(p, c.buf[c.start:c.end])
+		if c.start += n; c.start == c.end {
+			c.buf = nil
+		}
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// writeSlack is how much longer than it should a write may take.
+const writeSlack = time.Second
+
+// deadline bounds what is written from now on. Few requests make the tls.Conn have
+// another one.
+func (c *Conn) deadline(t time.Time) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.writeUntil = t
+	if t.IsZero() || !c.writeArmed.IsZero() && !c.writeArmed.Before(t) && !c.writeArmed.After(t.Add(writeSlack)) {
+		return
+	}
+	c.writeArmed = t.Add(writeSlack)
+	_ = c.SetWriteDeadline(c.writeArmed) // the next write says what is wrong
+}
+
+func (c *Conn) write(p []byte) error {
+	c.writing.Lock()
+	if c.writeUntil.IsZero() && !c.writeArmed.IsZero() {
+		c.writeArmed = time.Time{}
+		_ = c.SetWriteDeadline(c.writeArmed)
+	}
+	c.writing.Unlock()
+	_, err := c.Conn.Write(p)
+	return err
+}

@@ -1,0 +1,136 @@
+package http1
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/sangate/sangate/server/lifetime"
+)
+
+// An exchange is a request and the answer to it: the http.ResponseWriter, and the
+// request's context.
+type exchange struct {
+	lifetime.Context
+	conn    *Conn
+	request *http.Request
+	url     url.URL
+	body    body
+	values  [12]string // of the request's header
+
+	mu      sync.Mutex // of what follows: a handler may leave somebody behind
+	header  http.Header
+	framing framing
+	said    int64   // what Content-Length says is left, where it does
+	out     *output // head and body that are not sent yet
+	typed   bool    // the client is told what the body is, or it is too late to
+	sealed  bool    // the head is whole
+	closing bool    // with this answer
+	err     error   // of the connection, or that the answer is over
+}
+
+// begin takes a request, if a plain one is there.
+func (c *Conn) begin() (*exchange, bool) {
+	x := &exchange{conn: c}
+	x.Begin(c.ctx, time.Time{})
+	ctx := context.Context(x)
+	if c.server.Context != nil {
+		ctx = c.server.Context(x)
+	}
+	var blank http.Request
+	r := blank.WithContext(ctx)
+	n, ok := parse(c.buf[c.start:c.end], r, &x.url, x.values[:])
+	if !ok || n > c.server.MaxHead {
+		return nil, false
+	}
+	r.RemoteAddr, x.request = c.remote, r
+	r.Body = http.NoBody
+	if x.body.left = r.ContentLength; x.body.left > 0 {
+		x.body.of, r.Body = x, &x.body
+		if int64(c.end-c.start-n) < x.body.left {
+			x.body.until = time.Now().Add(c.server.BodyTimeout)
+		}
+	}
+	c.start += n
+	c.mu.Lock()
+	c.current = x
+	c.mu.Unlock()
+	return x, true
+}
+
+// answered has the handler answer, and reports whether the connection can go on. A
+// client that is still sending has time to read the answer.
+func (x *exchange) answered() (ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			if v != http.ErrAbortHandler {
+				x.conn.server.Log.Printf("http: panic serving %v: %v\n%s", x.conn.remote, v, debug.Stack())
+			}
+			x.abandon()
+		}
+	}()
+	x.conn.server.Handler.ServeHTTP(x, x.request)
+	if ok = x.finish(); !ok && x.body.unread() {
+		_ = x.conn.CloseWrite() // what is unread would have the system take back the answer
+		time.Sleep(farewell)
+	}
+	return ok
+}
+
+// farewell is what a client that is still sending has to read its answer.
+const farewell = 500 * time.Millisecond
+
+// finish ends the answer, and reports whether the connection can go on.
+func (x *exchange) finish() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.framing == unbegun {
+		x.head(http.StatusOK)
+	}
+	o := x.out
+	switch x.framing {
+	case measured:
+		o.head = append(strconv.AppendInt(append(o.head, "Content-Length: "...), int64(len(o.body)), 10), "\r\n"...)
+		x.seal()
+		o.head = append(o.head, o.body...)
+	case declared, bodiless:
+		x.seal()
+	case chunked:
+		x.flush()
+		o.head = append(o.head, "0\r\n\r\n"...)
+	}
+	x.send()
+	ok := x.err == nil && !x.closing && x.said == 0
+	x.end()
+	return ok
+}
+
+// abandon leaves the answer as it is.
+func (x *exchange) abandon() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.end()
+}
+
+// end lets go of all that others use after it. Callers hold mu.
+func (x *exchange) end() {
+	x.conn.over()
+	x.body.end()
+	if o := x.out; o != nil && cap(o.head) <= maxOutput {
+		o.head, o.body = o.head[:0], o.body[:0]
+		outputs.Put(o)
+	}
+	x.out, x.framing = nil, bodiless
+	x.err = errOver
+	x.Release()
+}
+
+var errOver = errors.New("the answer is over")
+
+// maxOutput bounds what is kept for the next answer, in bytes.
+const maxOutput = 64 << 10

@@ -1,0 +1,3 @@
+package http1
+
+var Parse = parse
