@@ -83,7 +83,11 @@ func (c *scan) text() (inner []byte, plain, ok bool) {
 	start, ascii := c.at+1, true
 	plain = true
 	for i := start; i < len(c.data); i++ {
-		switch b := c.data[i]; {
+		b := c.data[i]
+		if ordinary[b] {
+			continue
+		}
+		switch {
 		case b == '"':
 			inner, c.at = c.data[start:i], i+1
 			return inner, plain, ascii || utf8.Valid(inner)
@@ -106,6 +110,14 @@ func (c *scan) text() (inner []byte, plain, ok bool) {
 	}
 	return nil, false, false
 }
+
+// ordinary has the bytes of a text that stand for themselves and nothing else.
+var ordinary = func() (is [256]bool) {
+	for b := ' '; b < utf8.RuneSelf; b++ {
+		is[b] = b != '"' && b != '\\'
+	}
+	return is
+}()
 
 // number takes short ones without an exponent.
 func (c *scan) number(k kinds) bool {
