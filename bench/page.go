@@ -144,7 +144,7 @@ func (p *page) storm(targets []*target, samples [][]sample) {
 }
 
 func (p *page) collector(targets []*target, samples [][]sample) {
-	p.printf("\n## Garbage collector\n\nAs it comes, the gate keeps a ballast of 48 MiB, never touched, so that the collector runs less often: what that costs is the garbage that lies about longer. `GOGC` or `GOMEMLIMIT` in its environment leave it out. Where memory is scarce, set `GOMEMLIMIT` to nine tenths of what the gate may have; else leave it as it comes.\n\n")
+	p.printf("\n## Garbage collector\n\nAs it comes, the gate keeps a ballast of 20 MiB, never touched, so that the collector runs less often: what that costs is the garbage that lies about longer. `GOGC` or `GOMEMLIMIT` in its environment leave it out. Where memory is scarce, set `GOMEMLIMIT` to nine tenths of what the gate may have; else leave it as it comes.\n\n")
 	p.printf("| | calls/s | of as it comes | p99 | server CPU/call | resident |\n|---|---|---|---|---|---|\n")
 	for i, t := range targets {
 		s := samples[i]

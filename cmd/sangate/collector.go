@@ -6,7 +6,7 @@ import (
 )
 
 // ballastSize is what the collector takes the heap to be larger by, in bytes.
-const ballastSize = 48 << 20
+const ballastSize = 20 << 20
 
 // ballast has the garbage collector wait for tens of megabytes of garbage where
 // the heap itself is a few, as a gate's is: a call then costs a few percent less
