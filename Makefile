@@ -48,18 +48,18 @@ certs-dev: build
 # What the gate costs beside net/http, the SDK and nginx: docs/performance.md.
 # Takes a quarter of an hour on a machine that does nothing else.
 bench: bin/vegeta build
-	go run ./bench -page docs/performance.md
+	go run ./cmd/bench -page docs/performance.md
 
 # The same in seconds, to see that it runs: its figures mean nothing.
 bench-short: bin/vegeta build
-	go run ./bench -rounds 1 -length 300ms
+	go run ./cmd/bench -rounds 1 -length 300ms
 
 bin/vegeta:
 	CGO_ENABLED=0 go build -modfile=tools/go.mod -o $@ github.com/tsenart/vegeta/v12
 
 # The profile that `make build` optimises by, taken under the benchmark's load.
 profile: bin/vegeta
-	go run ./bench -rounds 1 -length 4s -cpuprofile cmd/sangate/default.pgo
+	go run ./cmd/bench -rounds 1 -length 4s -cpuprofile cmd/sangate/default.pgo
 
 # The Go benchmarks of the hot path here and at the last release (or BASE=…),
 # compared by benchstat.
