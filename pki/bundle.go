@@ -91,6 +91,11 @@ func (b *Bundle) vouches(anchor *x509.Certificate, id *Identity) bool {
 // Certificates returns the anchors, sorted by their DER. Not to be changed.
 func (b *Bundle) Certificates() []*x509.Certificate { return b.certs }
 
+// Equal reports whether two bundles hold the same anchors; nil is equal to nil.
+func (b *Bundle) Equal(other *Bundle) bool {
+	return b == other || b != nil && other != nil && b.digest == other.digest
+}
+
 // Anchors reports whether a certificate of ours, with its intermediates, chains
 // to the bundle at time now, whatever it is for.
 func (b *Bundle) Anchors(cert *tls.Certificate, now time.Time) bool {

@@ -43,7 +43,7 @@ func (s *Source) Reload() (changed bool, err error) {
 	}
 	next.Generation = 1
 	if cur := s.cur.Load(); cur != nil {
-		if next.Bundle.digest == cur.Bundle.digest {
+		if next.Bundle.Equal(cur.Bundle) {
 			next.Bundle = cur.Bundle
 		}
 		if sameCertificate(next, cur) {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/config"
 )
@@ -18,6 +20,9 @@ const stuck = 10 * time.Second
 // Alive reports what keeps the gate from doing its work at all, so that it should
 // be killed and started again: for a watchdog, and /healthz.
 func (s *Server) Alive() error {
+	if !s.built.Load() {
+		return nil // it is starting
+	}
 	if late := time.Since(time.Unix(0, s.live.swept.Load())); late > stuck {
 		return fmt.Errorf("requests in progress have not been looked at for %s", late.Round(time.Second))
 	}
@@ -47,6 +52,9 @@ func (s *Server) checkConfig(context.Context) (note string, err error) {
 }
 
 func (s *Server) checkServing(context.Context) (note string, err error) {
+	if !s.built.Load() {
+		return "", errors.New("it is starting")
+	}
 	if s.draining.Load() {
 		return "", errors.New("it drains: no new connections")
 	}
@@ -61,6 +69,9 @@ func (s *Server) setLogLevel(l config.Log) {
 }
 
 func (s *Server) checkCertificate(context.Context) (note string, err error) {
+	if !s.built.Load() {
+		return "", s.whyWaiting()
+	}
 	leaf, now := s.gate.Snapshot().PKI.Certificate.Leaf, s.opts.Now()
 	switch {
 	case now.After(leaf.NotAfter):
@@ -68,11 +79,54 @@ func (s *Server) checkCertificate(context.Context) (note string, err error) {
 	case now.Before(leaf.NotBefore):
 		return "", fmt.Errorf("the server certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.RFC3339))
 	}
-	return "", nil
+	if err := s.renewal.Err(); err != nil {
+		note = "renewing it fails: " + err.Error()
+	}
+	return note, nil
 }
 
 func (s *Server) checkStore(ctx context.Context) (note string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	return "", s.store.Ping(ctx)
+}
+
+// whyWaiting says what a start waits for, and what went wrong last.
+func (s *Server) whyWaiting() error {
+	why := []string{"it waits for its first certificate"}
+	for _, last := range []*outcome{&s.renewal, &s.roots} {
+		if err := last.Err(); err != nil {
+			why = append(why, err.Error())
+		}
+	}
+	return errors.New(strings.Join(why, ": "))
+}
+
+// renewed hears of each attempt on the server certificate and the CA's roots.
+func (s *Server) renewed(e stepca.Event) {
+	s.metrics.Renewal(e)
+	if e.Op == stepca.OpRoots {
+		s.roots.note(e.Err)
+		return
+	}
+	s.renewal.note(e.Err)
+}
+
+// updated hears of each certificate that somebody renews for the gate.
+func (s *Server) updated(err error) {
+	s.metrics.Update(err)
+	s.renewal.note(err)
+}
+
+// An outcome is how the last attempt at something ended.
+type outcome struct{ last atomic.Pointer[error] }
+
+func (o *outcome) note(err error) { o.last.Store(&err) }
+
+// Err returns why it failed; nil where it did not, or there was none.
+func (o *outcome) Err() error {
+	if last := o.last.Load(); last != nil {
+		return *last
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 func TestAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Server{live: newLive()}
+		s.built.Store(true)
 		ctx, stop := context.WithCancel(t.Context())
 		go s.live.sweep(ctx, nil, nil) // nothing is in progress, so nobody is asked
 		time.Sleep(time.Hour)

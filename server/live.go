@@ -21,7 +21,7 @@ type live struct {
 	root    request
 	none    *sync.Cond // of mu: no request is left
 	changed chan struct{}
-	swept   atomic.Int64 // when the last sweep began, Unix nanoseconds
+	swept   atomic.Int64 // when the last sweep ended, Unix nanoseconds
 }
 
 func newLive() *live {
@@ -72,13 +72,13 @@ func (l *live) sweep(ctx context.Context, gate *auth.Gate, cut func(*request, au
 	defer tick.Stop()
 	var batch []*request
 	for {
+		l.swept.Store(time.Now().UnixNano())
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		case <-l.changed:
 		}
-		l.swept.Store(time.Now().UnixNano())
 		batch = l.appendTo(batch[:0])
 		for _, q := range batch {
 			if q.conn.http1 != nil {

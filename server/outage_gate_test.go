@@ -202,15 +202,6 @@ func (r reading) String() string {
 	return fmt.Sprintf("renewals ok %v, error %v; ends in %.1f s, next attempt in %.1f s", r.ok, r.errors, r.notAfter-r.time, r.next-r.time)
 }
 
-// down tells that a scrape gets no answer: up == 0.
-func (g *enrolledGate) down() bool {
-	res, err := (&http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Get(g.AdminURL + "/metrics")
-	if err == nil {
-		_ = res.Body.Close()
-	}
-	return err != nil
-}
-
 // A lookout is a log that waits for a phrase.
 type lookout struct {
 	phrase string

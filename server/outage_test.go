@@ -19,15 +19,14 @@ import (
 //	                   sangate_certificate_not_…_timestamp_seconds{role="server"}
 //	CertificateEnded   sangate_certificate_not_after_timestamp_seconds{role="server"} < time()
 //	ClientsRefused     increase(sangate_tls_handshakes_total{result=~"untrusted|no_certificate"}[15m]) > 0
-//	GateDown           up == 0
 //
-//	CA down at start, nothing stored   GateDown, until it serves
+//	CA down at start, nothing stored   RenewalFails, until it serves
 //	the same, certificate stored       none; when renewal is due, as the next line
 //	CA down past renewals              RenewalFails, then CertificateEnding, at last CertificateEnded
 //	CA slow, but answers               none
 //	CA never answers                   RenewalOverdue, then RenewalFails
 //	CA gives another key's certificate RenewalFails
-//	certificate ended before the start none with the CA up; GateDown with it down
+//	certificate ended before the start none with the CA up; RenewalFails with it down
 //	roots rotate with overlap          none; ClientsRefused of those left behind
 //
 // The gate starts at once on what it has stored; with its CA down past three
@@ -108,8 +107,21 @@ func TestCADownAtStart(t *testing.T) {
 			ca.Stop()
 			g.boot()
 			g.until("two attempts failed, and it said so", func() bool { return g.waiting.seen.Load() == 1 && g.failing.seen.Load() >= 2 })
-			if !g.down() {
-				t.Error("a scrape is answered")
+			for path, want := range map[string]struct {
+				status int
+				says   string
+			}{
+				"/healthz": {200, `"ok"`},
+				"/readyz":  {503, `"certificate":"it waits for its first certificate: `},
+				"/metrics": {200, "sangate_certificate_renewals_total"},
+				"/":        {503, "it waits for its first certificate: "},
+			} {
+				if status, body := get(t, http.DefaultClient, g.AdminURL+path, ""); status != want.status || !strings.Contains(body, want.says) || strings.HasSuffix(want.says, ": ") && !strings.Contains(body, "connection refused") {
+					t.Errorf("%s while it waits: %d %s", path, status, body)
+				}
+			}
+			if failed := g.By("sangate_certificate_renewals_total", "result")["error"]; failed < 2 {
+				t.Errorf("%v attempts are counted while it waits", failed)
 			}
 			if _, err := g.agent.Get(g.URL + "/health"); err == nil {
 				t.Error("it serves")
@@ -119,6 +131,9 @@ func TestCADownAtStart(t *testing.T) {
 			g.good()
 			if now := g.read(); now.firing(reading{errors: now.errors}) != "" || now.ok < 1 || now.errors < 2 {
 				t.Errorf("%q fire; %v", now.firing(reading{errors: now.errors}), now)
+			}
+			if status, body := get(t, http.DefaultClient, g.AdminURL+"/readyz", ""); status != 200 || strings.Contains(body, "fails") {
+				t.Errorf("/readyz afterwards: %d %s", status, body)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +25,7 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 	options := pki.WatchOptions{Logger: s.log}
 	configForce, certForce := make(chan struct{}), make(chan struct{})
 	configs := pki.NewWatcher(func() []string { return []string{s.opts.ConfigFile} }, func() error { return s.reloadConfig(ctx) }, options)
-	certs := pki.NewWatcher(func() []string { return append(s.pki.Paths(), s.issuers.Paths()...) }, s.filesChanged, options)
+	certs := pki.NewWatcher(func() []string { return s.paths() }, s.filesChanged, options)
 	wg.Go(func() { configs.Run(ctx, configForce) })
 	wg.Go(func() { certs.Run(ctx, certForce) })
 	wg.Go(func() {
@@ -57,6 +58,11 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 			}
 		}
 	})
+}
+
+// paths are the files and folders whose content is taken up while it serves.
+func (s *Server) paths() []string {
+	return slices.Concat(s.pki.Paths(), s.issuers.Paths(), s.inForceConfig().AdminTLS.Paths())
 }
 
 // swap puts a changed copy of the snapshot in force. Callers hold mu.
@@ -154,7 +160,9 @@ func (s *Server) reloadCertificates() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changed, err := s.pki.Reload()
-	if err != nil || changed {
+	door, doorErr := s.reloadDoor()
+	err = errors.Join(err, doorErr)
+	if err != nil || changed || door {
 		s.metrics.CertificateReload(err)
 	}
 	if news(&s.failed.certificates, err) {
@@ -191,6 +199,10 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	}
 	defer plan.Discard()
 	tokens, err := s.issuers.Prepare(next)
+	if err != nil {
+		return false, err
+	}
+	door, err := s.doorOf(next)
 	if err != nil {
 		return false, err
 	}
@@ -231,14 +243,16 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 		snap.Tenants, snap.Admins, snap.Keys, snap.Tools = next.Table, next.AdminTable, ring, catalog
 		snap.Tokens, snap.Proxies = tokens.Commit(), next.ProxySet
 	})
+	s.admin.Use(door)
+	s.warnOpen()
 	s.series()
 	s.setLogLevel(next.Log)
 	s.log.Info("configuration reloaded", "generation", s.gate.Snapshot().Generation, "tenants", len(next.Tenants))
 	if next.Listen != old.Listen || next.Admin != old.Admin || next.State != old.State {
 		s.log.Warn("listen, admin and state take effect at the next start")
 	}
-	if next.Limits != old.Limits || next.Log.Format != old.Log.Format || next.AdminPprof != old.AdminPprof || !reflect.DeepEqual(next.Tracing, old.Tracing) {
-		s.log.Warn("limits, adminPprof, tracing and log.format take effect at the next start")
+	if next.Limits != old.Limits || next.Log.Format != old.Log.Format || !reflect.DeepEqual(next.Tracing, old.Tracing) {
+		s.log.Warn("limits, tracing and log.format take effect at the next start")
 	}
 	return true, nil
 }
@@ -246,6 +260,9 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 // inForce returns the certificates that somebody has to look after.
 func (s *Server) inForce() []admin.Certificate {
 	out := admin.InForce(s.gate.Snapshot().PKI)
+	if d := s.admin.Door(); d != nil && d.Own != nil {
+		out = append(out, admin.Certificate{Role: "admin", Name: "admin", Certificate: d.Own})
+	}
 	for name, leaf := range s.backend.Certificates() {
 		out = append(out, admin.Certificate{Role: "upstream", Name: name, Certificate: leaf})
 	}

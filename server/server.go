@@ -26,7 +26,6 @@ import (
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/console"
 	"github.com/sangate/sangate/server/forwarded"
-	"github.com/sangate/sangate/server/http1"
 	"github.com/sangate/sangate/server/issuers"
 	"github.com/sangate/sangate/server/limit"
 	"github.com/sangate/sangate/server/material"
@@ -85,8 +84,8 @@ type Server struct {
 	limits   config.Limits // those of the start
 	builtins []*tool.Tool
 
-	mu     sync.Mutex // one change of the snapshot at a time
-	config *config.Config
+	mu     sync.Mutex         // one change of the snapshot at a time
+	config *config.Config     // under mu once it serves
 	denied []store.Revocation // those in force; under mu
 	stored []apikey.Entry     // keys of the state store in force; under mu
 	own    tool.Offer         // what is made of Go functions; under mu
@@ -96,15 +95,20 @@ type Server struct {
 	versions map[int64]int64 // of credentials, as seen last; under mu
 	reload   chan struct{}   // by Reload
 	serving  chan struct{}   // closed once it serves
+	built    atomic.Bool     // all above is there
 	started  time.Time
 	loaded   time.Time // the configuration in force; under mu
 	refusals console.Refusals
 	tracer   *tracing.Tracer // nil: nothing is traced
 	draining atomic.Bool
+	admin    *admin.Listener
+	renewal  outcome // of the server certificate
+	roots    outcome // of those that come with it
 }
 
-// New loads the configuration and all it names, and opens the state store. The
-// error of a bad configuration is config.Problems.
+// New loads the configuration and all it names, and opens the state store and the
+// admin listener, which answers while the first certificate is waited for. The error
+// of a bad configuration is config.Problems.
 func New(ctx context.Context, opts Options) (*Server, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -123,9 +127,14 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if s.store, err = store.Open(ctx, string(c.State), store.Options{Logger: s.log}); err != nil {
 		return nil, fmt.Errorf("state store: %w", err)
 	}
-	if err := s.build(ctx); err != nil {
+	if err := s.openAdmin(); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	// Building waits for the first certificate, and who asks meanwhile is told so.
+	if err := s.admin.While(s.adminServer(), func() error { return s.build(ctx) }); err != nil {
+		return nil, errors.Join(err, s.closeAdmin(), s.close())
+	}
+	s.built.Store(true)
 	return s, nil
 }
 
@@ -137,7 +146,7 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	s.pki, err = material.Open(ctx, s.config, material.Options{Logger: s.log, Now: s.opts.Now, Denied: denied,
-		OnRenewal: s.metrics.Renewal, OnPlan: s.metrics.NextRenewal, OnUpdate: s.metrics.Update, OnList: s.metrics.List, OnOCSP: s.metrics.OCSP, TakeUp: s.materialChanged})
+		OnRenewal: s.renewed, OnPlan: s.metrics.NextRenewal, OnUpdate: s.updated, OnList: s.metrics.List, OnOCSP: s.metrics.OCSP, TakeUp: s.materialChanged})
 	if err != nil {
 		return err
 	}
@@ -223,73 +232,4 @@ func (s *Server) close() error {
 		}
 	}
 	return errors.Join(s.store.Close(), s.journal.use(nil, &config.Config{}))
-}
-
-// Run serves until ctx ends, then drains: no new connections, requests in
-// progress get until drainTimeout. It closes the state store.
-func (s *Server) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, s.close()) }()
-	main, adminListener, err := s.listen()
-	if err != nil {
-		return err
-	}
-	// What keeps the gate honest goes on until the last request has ended.
-	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	failed := make(chan error, 3) // room for each, or the last would wait for ever
-	var background, serving sync.WaitGroup
-	defer background.Wait()
-	defer stop()
-
-	gateListener := newListener(main, s, s.limits)
-	httpServer, adminServer := s.httpServer(), s.adminServer()
-
-	s.watch(watching, &background) // from here on the configuration may change
-	background.Go(func() { s.pki.Run(watching, s.materialChanged) })
-	background.Go(func() { s.issuers.Run(watching) })
-	background.Go(func() { s.backend.Run(watching) })
-	background.Go(func() { s.noteUse(watching) })
-	background.Go(func() { s.live.sweep(watching, s.gate, s.cutOff) })
-	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now, s.dropped) })
-	serving.Go(func() { failed <- gateListener.run() })
-	serving.Go(func() { failed <- httpServer.Serve(gateListener) })
-	serving.Go(func() { failed <- adminServer.Serve(adminListener) })
-	s.log.Info("serving", "listen", main.Addr().String(), "admin", adminListener.Addr().String(),
-		"tenants", len(s.gate.Snapshot().Tenants.Tenants()), "certificateNotAfter", s.gate.Snapshot().PKI.Certificate.Leaf.NotAfter)
-
-	close(s.serving)
-	select {
-	case <-ctx.Done():
-		s.draining.Store(true)
-		s.log.Info("draining", "timeout", s.limits.DrainTimeout)
-	case err = <-failed:
-	}
-	err = errors.Join(ignoreClosed(err), s.drain(gateListener.plain, httpServer, adminServer))
-	serving.Wait()
-	s.live.wait() // http.Server.Close does not: a call that was cut off may be tidying up
-	return err
-}
-
-// drain lets requests in progress end and closes what has not ended in time.
-// The admin listener goes last, so that the draining can be watched.
-func (s *Server) drain(plain *http1.Server, main, adminServer *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.limits.DrainTimeout)
-	defer cancel()
-	s.mcp.Drain()
-	drained := make(chan error, 1)
-	go func() { drained <- plain.Shutdown(ctx) }()
-	err := main.Shutdown(ctx)
-	err = errors.Join(err, <-drained)
-	if errors.Is(err, context.DeadlineExceeded) {
-		s.log.Warn("requests cut off: they did not end within drainTimeout")
-		plain.Close()
-		err = main.Close()
-	}
-	return errors.Join(ignoreClosed(err), ignoreClosed(adminServer.Close()))
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
 }

@@ -7,29 +7,88 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"time"
+	"sync"
 
-	"github.com/sangate/sangate/server/admin"
-	"github.com/sangate/sangate/server/console"
 	"github.com/sangate/sangate/server/http1"
 )
 
-func (s *Server) listen() (main, adminListener net.Listener, err error) {
-	main, adminListener = s.opts.Listener, s.opts.AdminListener
-	if main == nil {
-		if main, err = net.Listen("tcp", s.config.Listen); err != nil {
-			return nil, nil, fmt.Errorf("listen: %w", err)
-		}
+// Run serves until ctx ends, then drains: no new connections, requests in
+// progress get until drainTimeout. It closes the state store.
+func (s *Server) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, s.close()) }()
+	main, err := s.listen()
+	if err != nil {
+		return errors.Join(err, s.closeAdmin())
 	}
-	if adminListener == nil {
-		if adminListener, err = net.Listen("tcp", s.config.Admin); err != nil {
-			return nil, nil, errors.Join(fmt.Errorf("admin: %w", err), main.Close())
-		}
+	// What keeps the gate honest goes on until the last request has ended.
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	failed := make(chan error, 3) // room for each, or the last would wait for ever
+	var background, serving sync.WaitGroup
+	defer background.Wait()
+	defer stop()
+
+	gateListener := newListener(main, s, s.limits)
+	httpServer, adminServer := s.httpServer(), s.adminServer()
+
+	s.watch(watching, &background) // from here on the configuration may change
+	background.Go(func() { s.pki.Run(watching, s.materialChanged) })
+	background.Go(func() { s.issuers.Run(watching) })
+	background.Go(func() { s.backend.Run(watching) })
+	background.Go(func() { s.noteUse(watching) })
+	background.Go(func() { s.live.sweep(watching, s.gate, s.cutOff) })
+	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now, s.dropped) })
+	serving.Go(func() { failed <- gateListener.run() })
+	serving.Go(func() { failed <- httpServer.Serve(gateListener) })
+	serving.Go(func() { failed <- adminServer.Serve(s.admin) })
+	s.log.Info("serving", "listen", main.Addr().String(), "admin", s.admin.Addr().String(),
+		"tenants", len(s.gate.Snapshot().Tenants.Tenants()), "certificateNotAfter", s.gate.Snapshot().PKI.Certificate.Leaf.NotAfter)
+
+	close(s.serving)
+	select {
+	case <-ctx.Done():
+		s.draining.Store(true)
+		s.log.Info("draining", "timeout", s.limits.DrainTimeout)
+	case err = <-failed:
 	}
-	if a, ok := adminListener.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-		s.log.Warn("the admin listener is open beyond loopback, without TLS", "admin", a.String())
+	err = errors.Join(ignoreClosed(err), s.drain(gateListener.plain, httpServer, adminServer))
+	serving.Wait()
+	s.live.wait() // http.Server.Close does not: a call that was cut off may be tidying up
+	return err
+}
+
+// drain lets requests in progress end and closes what has not ended in time.
+// The admin listener goes last, so that the draining can be watched.
+func (s *Server) drain(plain *http1.Server, main, adminServer *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.limits.DrainTimeout)
+	defer cancel()
+	s.mcp.Drain()
+	drained := make(chan error, 1)
+	go func() { drained <- plain.Shutdown(ctx) }()
+	err := main.Shutdown(ctx)
+	err = errors.Join(err, <-drained)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("requests cut off: they did not end within drainTimeout")
+		plain.Close()
+		err = main.Close()
 	}
-	return main, adminListener, nil
+	return errors.Join(ignoreClosed(err), ignoreClosed(adminServer.Close()))
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (s *Server) listen() (main net.Listener, err error) {
+	if s.opts.Listener != nil {
+		return s.opts.Listener, nil
+	}
+	if main, err = net.Listen("tcp", s.config.Listen); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return main, nil
 }
 
 func (s *Server) httpServer() *http.Server {
@@ -58,16 +117,5 @@ func (s *Server) plainServer() *http1.Server {
 		IdleTimeout: l.IdleTimeout,
 		MaxHead:     l.MaxHeaderBytes,
 		Log:         slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-}
-
-func (s *Server) adminServer() *http.Server {
-	return &http.Server{
-		Handler:           admin.Handler(admin.Options{Metrics: s.metrics, Checks: s.checks(), Alive: s.Alive, Hosts: s.config.AdminHosts, Pprof: s.config.AdminPprof, Console: console.New(s.shown())}),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }

@@ -25,17 +25,18 @@ type Options struct {
 	Metrics *Metrics
 	Checks  []Check      // of /readyz
 	Alive   func() error // of /healthz
-	Pprof   bool         // serve /debug/pprof/
+	Pprof   func() bool  // serve /debug/pprof/
 	Console http.Handler // of all other paths, GET alone
 
 	// Hosts are names, beside localhost and IP addresses, that may stand in Host: a
 	// page on the web that lets its own name resolve to this listener is refused.
-	Hosts []string
+	Hosts func() []string
+
+	Listener *Listener // that requests come from
 }
 
 // Handler serves /metrics, /healthz, /readyz and what else is asked for.
 func Handler(opts Options) http.Handler {
-	hosts := opts.Hosts
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(opts.Metrics.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -46,21 +47,40 @@ func Handler(opts Options) http.Handler {
 		write(w, http.StatusOK, map[string]any{"status": "ok"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { ready(w, r, opts.Checks) })
-	if opts.Pprof {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	}
+	profiles := http.NewServeMux()
+	profiles.HandleFunc("GET /debug/pprof/", pprof.Index)
+	profiles.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	profiles.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	profiles.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/", func(w http.ResponseWriter, r *http.Request) {
+		if !opts.Pprof() {
+			http.NotFound(w, r)
+			return
+		}
+		profiles.ServeHTTP(w, r)
+	})
 	mux.Handle("GET /", opts.Console)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !knownHost(r.Host, hosts) {
-			write(w, http.StatusForbidden, map[string]any{"error": "forbidden",
-				"message": "This name is not known for the admin listener; add it to adminHosts."})
+		left, err := opts.Listener.admit(r)
+		switch {
+		case err != nil:
+			w.Header().Set("Connection", "close")
+			refuse(w, http.StatusUnauthorized, "unauthorized", err.Error()+".")
 			return
+		case !opts.Listener.knownHost(r.Host, opts.Hosts()):
+			refuse(w, http.StatusForbidden, "forbidden", "This name is not known for the admin listener; add it to adminHosts.")
+			return
+		case left > 0:
+			ctx, cancel := context.WithTimeout(r.Context(), left)
+			defer cancel()
+			r = r.WithContext(ctx)
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+func refuse(w http.ResponseWriter, status int, code, message string) {
+	write(w, status, map[string]any{"error": code, "message": message})
 }
 
 func ready(w http.ResponseWriter, r *http.Request, checks []Check) {
@@ -77,7 +97,7 @@ func ready(w http.ResponseWriter, r *http.Request, checks []Check) {
 	write(w, status, map[string]any{"ready": status == http.StatusOK, "checks": results})
 }
 
-func knownHost(hostport string, hosts []string) bool {
+func (l *Listener) knownHost(hostport string, hosts []string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
 		host = strings.Trim(hostport, "[]")
@@ -85,7 +105,8 @@ func knownHost(hostport string, hosts []string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
-	return strings.EqualFold(host, "localhost") || slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, host) })
+	return strings.EqualFold(host, "localhost") || slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, host) }) ||
+		l.shows(host)
 }
 
 func write(w http.ResponseWriter, status int, body any) {

@@ -18,17 +18,18 @@ type Path string
 
 // A Config is a whole configuration. Not to be changed.
 type Config struct {
-	Listen     string   `yaml:"listen"`
-	Admin      string   `yaml:"admin"`
-	AdminHosts []string `yaml:"adminHosts"` // names the admin listener is asked for by
-	AdminPprof bool     `yaml:"adminPprof"` // serve profiles on the admin listener
-	State      Path     `yaml:"state"`
-	TLS        TLS      `yaml:"tls"`
-	Tenants    []Tenant `yaml:"tenants"`
-	Issuers    []Issuer `yaml:"issuers"`
-	Admins     *Admins  `yaml:"admins"`
-	Proxies    []Proxy  `yaml:"proxies"`
-	Egress     Egress   `yaml:"egress"`
+	Listen     string    `yaml:"listen"`
+	Admin      string    `yaml:"admin"`
+	AdminHosts []string  `yaml:"adminHosts"` // names the admin listener is asked for by
+	AdminPprof bool      `yaml:"adminPprof"` // serve profiles on the admin listener
+	AdminTLS   *AdminTLS `yaml:"adminTLS"`   // nil: plain HTTP
+	State      Path      `yaml:"state"`
+	TLS        TLS       `yaml:"tls"`
+	Tenants    []Tenant  `yaml:"tenants"`
+	Issuers    []Issuer  `yaml:"issuers"`
+	Admins     *Admins   `yaml:"admins"`
+	Proxies    []Proxy   `yaml:"proxies"`
+	Egress     Egress    `yaml:"egress"`
 
 	Credentials *Credentials `yaml:"credentials"`
 	MCPServers  []MCPServer  `yaml:"mcpServers"`
@@ -44,6 +45,14 @@ type Config struct {
 	ProxySet   *forwarded.Proxies `yaml:"-"` // of Proxies; nil where there are none
 	AdminTable *tenant.Table      `yaml:"-"` // of Admins; nobody's where there are none
 	Keys       []apikey.Entry     `yaml:"-"` // those that stand in the file
+}
+
+// AdminTLS is the admin listener's; without cert and key it shows the gate's own.
+type AdminTLS struct {
+	Cert            Path   `yaml:"cert"`
+	Key             Path   `yaml:"key"`
+	KeyPasswordFile Path   `yaml:"keyPasswordFile"`
+	ClientCA        []Path `yaml:"clientCA"` // who comes shows a certificate of theirs; empty: none is asked for
 }
 
 // TLS is the main listener's.

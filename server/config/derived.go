@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/sangate/sangate/pki"
@@ -51,6 +52,19 @@ func (t *TLS) Files() pki.Files {
 		f.Key = string(t.Key)
 	}
 	return f
+}
+
+// Files names the files of certificate, key and clients' CAs.
+func (t *AdminTLS) Files() pki.Files {
+	return pki.Files{Cert: string(t.Cert), Key: string(t.Key), KeyPasswordFile: string(t.KeyPasswordFile), ClientCA: Strings(t.ClientCA)}
+}
+
+// Paths returns the files and folders to watch, of nil none.
+func (t *AdminTLS) Paths() []string {
+	if t == nil {
+		return nil
+	}
+	return slices.DeleteFunc(t.Files().Paths(), func(p string) bool { return p == "" })
 }
 
 // KeyURI returns the KMS URI that stands as key, or "". It may hold a PIN.

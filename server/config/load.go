@@ -115,6 +115,7 @@ func (d *decoder) check(c *Config) {
 		d.failAt("state", "state %q: only a folder is supported", c.State)
 	}
 	d.checkTLS(&c.TLS)
+	d.checkAdminTLS(c.AdminTLS)
 	d.checkLimits(&c.Limits)
 	if c.Log.Format != "json" && c.Log.Format != "text" {
 		d.failAt("log.format", "log.format %q: use json or text", c.Log.Format)

@@ -69,6 +69,26 @@ func (d *decoder) checkFiles(t *TLS) {
 	}
 }
 
+// checkAdminTLS checks what the admin listener shows, and whom it lets in.
+func (d *decoder) checkAdminTLS(t *AdminTLS) {
+	if t == nil {
+		return
+	}
+	switch {
+	case (t.Cert == "") != (t.Key == ""):
+		d.failAt("adminTLS", "adminTLS has one of cert and key: name both, or neither to show the gate's own certificate")
+	case t.Cert != "":
+		if _, err := t.Files().LoadCertificate(); err != nil {
+			d.failAt("adminTLS.cert", "%s", plainError(err))
+		}
+	}
+	if len(t.ClientCA) > 0 {
+		if _, err := pki.LoadBundle(Strings(t.ClientCA)); err != nil {
+			d.failAt("adminTLS.clientCA", "%s", plainError(err))
+		}
+	}
+}
+
 // keyTypes are the kinds of keys that the gate makes.
 var keyTypes = []string{"ec-p256", "ec-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"}
 

@@ -1,0 +1,146 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sangate/sangate/pki"
+)
+
+// A Door is what the admin listener shows of itself and whom it lets in.
+// Immutable.
+type Door struct {
+	Certificate func() (*tls.Certificate, error) // as it is at this moment
+	Own         *x509.Certificate                // nil: it is the gate's
+	Clients     *pki.Bundle                      // the CAs that clients are verified by; nil: anybody may come
+	MinVersion  uint16
+}
+
+// Equal reports whether two doors are the same to whoever comes.
+func (d *Door) Equal(other *Door) bool {
+	if d == nil || other == nil {
+		return d == other
+	}
+	a, errA := d.Certificate()
+	b, errB := other.Certificate()
+	return errA == nil && errB == nil && bytes.Equal(a.Certificate[0], b.Certificate[0]) && d.Clients.Equal(other.Clients)
+}
+
+// A Listener is the admin listener: plain HTTP without a [Door], TLS with one,
+// which may be another at each connection.
+type Listener struct {
+	net.Listener
+	now  func() time.Time
+	door atomic.Pointer[Door]
+}
+
+// NewListener takes connections from l.
+func NewListener(l net.Listener, now func() time.Time) *Listener {
+	return &Listener{Listener: l, now: now}
+}
+
+// Use has the connections that come from now on meet a door; nil: plain HTTP.
+func (l *Listener) Use(d *Door) { l.door.Store(d) }
+
+// Door returns the one in use, or nil.
+func (l *Listener) Door() *Door { return l.door.Load() }
+
+// Accept implements net.Listener.
+func (l *Listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if d := l.door.Load(); d != nil {
+		return tls.Server(conn, d.config(l.now)), nil
+	}
+	return conn, nil
+}
+
+func (d *Door) config(now func() time.Time) *tls.Config {
+	conf := &tls.Config{MinVersion: d.MinVersion, SessionTicketsDisabled: true, Time: now}
+	cert, err := d.Certificate()
+	switch {
+	case err != nil: // there is none yet: the handshake fails
+		conf.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, err }
+	case d.Clients == nil:
+		conf.Certificates = []tls.Certificate{*cert}
+	default:
+		snap := pki.Snapshot{Certificate: cert, Bundle: d.Clients}
+		conf = snap.ServerConfig(pki.TLSOptions{MinVersion: d.MinVersion, Now: now})
+	}
+	conf.NextProtos = []string{"http/1.1"}
+	return conf
+}
+
+// shows reports whether the listener proves to have that name.
+func (l *Listener) shows(host string) bool {
+	d := l.door.Load()
+	if d == nil {
+		return false
+	}
+	cert, err := d.Certificate()
+	return err == nil && cert.Leaf.VerifyHostname(host) == nil
+}
+
+// errNoLonger is told to whom the door was open at the handshake, and is not now.
+var errNoLonger = errors.New("the client certificate is no longer good here")
+
+// admit looks at a client as it is now: a connection proves nothing about that.
+// The request may last for as long as is left; 0 is without end.
+func (l *Listener) admit(r *http.Request) (left time.Duration, err error) {
+	d := l.door.Load()
+	switch {
+	case d == nil || d.Clients == nil:
+		return 0, nil
+	case r.TLS == nil:
+		return 0, errNoLonger // it came while the listener was plain
+	}
+	snap := pki.Snapshot{Bundle: d.Clients}
+	peer, err := snap.Verify(r.TLS.PeerCertificates, l.now)
+	if err != nil {
+		return 0, errNoLonger
+	}
+	return max(peer.NotAfter().Sub(l.now()), 1), nil
+}
+
+// While has srv answer on the listener until work returns, and leaves the
+// listener open for the next. Who connects in between waits for that.
+func (l *Listener) While(srv *http.Server, work func() error) error {
+	accepts, ok := l.Listener.(deadliner)
+	if !ok { // nothing would end the wait for the next connection
+		return work()
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = srv.Serve(lent{l, accepts}) }) // until Shutdown
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if srv.Shutdown(ctx) != nil {
+			_ = srv.Close()
+		}
+		serving.Wait()
+		_ = accepts.SetDeadline(time.Time{})
+	}()
+	return work()
+}
+
+// A deadliner is a listener such as TCP's.
+type deadliner interface{ SetDeadline(time.Time) error }
+
+// lent is a listener that its server cannot close, only stop to take from.
+type lent struct {
+	*Listener
+	accepts deadliner
+}
+
+// Close implements net.Listener: who waits in Accept waits no longer.
+func (l lent) Close() error { return l.accepts.SetDeadline(time.Unix(1, 0)) }

@@ -1,0 +1,185 @@
+package server_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sangate/sangate/pki/pkitest"
+	"github.com/sangate/sangate/server/servertest"
+)
+
+// An adminGate is a gate whose admin listener has a certificate of its own and
+// lets in whom the CA ops vouches for.
+type adminGate struct {
+	*servertest.Gate
+	ops   *pkitest.CA
+	url   string       // of the admin listener, over TLS
+	ahead atomic.Int64 // the gate's clock
+}
+
+func newAdminGate(t *testing.T, adminTLS string, log io.Writer) *adminGate {
+	t.Helper()
+	g := &adminGate{ops: pkitest.NewCA(t, "Operations")}
+	dir := t.TempDir()
+	g.ops.Issue(t, pkitest.Leaf{DNS: []string{"admin.internal"}}).Write(t, dir, "admin")
+	files := map[string]string{"ops.crt": string(g.ops.PEM())}
+	for _, name := range []string{"admin.crt", "admin.key"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = string(data)
+	}
+	g.Gate = servertest.Start(t, servertest.Options{Files: files, Log: log, Config: func(yaml string) string { return yaml + adminTLS },
+		Now: func() time.Time { return time.Now().Add(time.Duration(g.ahead.Load())) }})
+	g.url = strings.Replace(g.AdminURL, "http:", "https:", 1)
+	return g
+}
+
+// scraper asks the admin listener over TLS, as admin.internal unless told
+// otherwise, with a certificate or without, on connections that it keeps.
+func (g *adminGate) scraper(t *testing.T, roots *pkitest.CA, cert *pkitest.Cert, name ...string) *http.Client {
+	conf := &tls.Config{RootCAs: roots.Pool(), ServerName: "admin.internal"}
+	if len(name) > 0 {
+		conf.ServerName = name[0]
+	}
+	if cert != nil {
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert.TLS, nil }
+	}
+	tr := &http.Transport{TLSClientConfig: conf}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: 10 * time.Second}
+}
+
+// operator issues a certificate for who may look, until then or an hour.
+func (g *adminGate) operator(t *testing.T, until time.Time) *pkitest.Cert {
+	return g.ops.Issue(t, pkitest.Leaf{DNS: []string{"prometheus.internal"}, NotAfter: until, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+}
+
+// comes waits until a client is answered so; 0: its handshake is refused.
+func (g *adminGate) comes(t *testing.T, what string, c *http.Client, want int) {
+	t.Helper()
+	var status int
+	if !servertest.WaitFor(func() bool { status, _ = get(t, c, g.url+"/metrics", ""); return status == want }, 5*time.Second) {
+		t.Errorf("%s: %d, want %d", what, status, want)
+	}
+}
+
+const opsOnly = "adminTLS: {cert: admin.crt, key: admin.key, clientCA: [ops.crt]}\n"
+
+// Who shows a good certificate gets in, nobody else.
+func TestAdminTLS(t *testing.T) {
+	g := newAdminGate(t, opsOnly, nil)
+	good := g.scraper(t, g.ops, g.operator(t, time.Time{}))
+	if status, body := get(t, good, g.url+"/metrics", ""); status != 200 || !strings.Contains(body, `sangate_certificate_not_after_timestamp_seconds{name="admin",role="admin"}`) {
+		t.Errorf("%d; or its certificate is not among those to look after", status)
+	}
+	for what, c := range map[string]*http.Client{
+		"no certificate": g.scraper(t, g.ops, nil),
+		"another CA's":   g.scraper(t, g.ops, pkitest.NewCA(t, "Others").Issue(t, pkitest.Leaf{DNS: []string{"prometheus.internal"}})),
+		"a tenant's":     g.scraper(t, g.ops, g.Cert("acme")),
+		"a server's":     g.scraper(t, g.ops, g.ops.Issue(t, pkitest.Leaf{DNS: []string{"x"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})),
+	} {
+		if status, body := get(t, c, g.url+"/metrics", ""); status != 0 || !strings.Contains(body, "tls: ") {
+			t.Errorf("%s: %d %s", what, status, body)
+		}
+	}
+	if status, body := get(t, http.DefaultClient, g.AdminURL+"/metrics", ""); status != 400 || strings.Contains(body, "sangate_") {
+		t.Errorf("plain HTTP: %d %s", status, body)
+	}
+	for host, want := range map[string]int{"admin.internal": 200, "127.0.0.1": 200, "evil.example": 403} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		res, err := good.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = res.Body.Close(); res.StatusCode != want {
+			t.Errorf("Host %s: %d", host, res.StatusCode)
+		}
+	}
+}
+
+// A connection proves nothing about now, nor does a view that is followed.
+func TestAdminTLSNow(t *testing.T) {
+	g := newAdminGate(t, opsOnly, nil)
+	short := g.scraper(t, g.ops, g.operator(t, time.Now().Add(2*time.Second)))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url+"/live?view=/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := short.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	view := bufio.NewReader(res.Body)
+	if line, err := view.ReadString('\n'); res.StatusCode != 200 || err != nil {
+		t.Fatalf("%s %q %v", res.Status, line, err)
+	}
+	began := time.Now()
+	if _, _ = io.Copy(io.Discard, view); time.Since(began) > 5*time.Second {
+		t.Errorf("the view was followed for %s by a certificate that lasts 2 s", time.Since(began))
+	}
+
+	good := g.scraper(t, g.ops, g.operator(t, time.Time{}))
+	g.comes(t, "in time", good, 200)
+	g.ahead.Store(int64(2 * time.Hour))
+	if status, body := get(t, good, g.url+"/metrics", ""); status != 401 || strings.Contains(body, "sangate_") {
+		t.Errorf("on an open connection, with a certificate that has ended: %d %s", status, body)
+	}
+}
+
+// Files and configuration are taken up while it serves; what does not load
+// changes nothing and is told.
+func TestAdminTLSReloads(t *testing.T) {
+	log := &lookout{phrase: "certificates not reloaded"}
+	g := newAdminGate(t, "", log)
+	others, client := pkitest.NewCA(t, "Others"), g.operator(t, time.Time{})
+	configure := func(adminTLS string) {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(g.Dir, "sangate.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, _, _ := strings.Cut(string(text), "adminTLS:")
+		g.Write("sangate.yaml", []byte(before+adminTLS))
+		g.Server.Reload()
+	}
+	if status, _ := get(t, http.DefaultClient, g.AdminURL+"/metrics", ""); status != 200 {
+		t.Fatalf("plain HTTP at first: %d", status)
+	}
+	configure(opsOnly)
+	kept := g.scraper(t, g.ops, client)
+	g.comes(t, "TLS now", kept, 200)
+
+	g.Write("admin.crt", []byte("-----BEGIN CERTIFICATE-----\n"))
+	g.Server.Reload()
+	if !servertest.WaitFor(func() bool { return log.seen.Load() > 0 }, 5*time.Second) {
+		t.Error("a torn certificate is not told")
+	}
+	g.comes(t, "with a torn certificate on disk", g.scraper(t, g.ops, client), 200)
+	others.Issue(t, pkitest.Leaf{DNS: []string{"admin.internal"}}).Write(t, g.Dir, "admin")
+	g.comes(t, "with another certificate", g.scraper(t, others, client), 200)
+	g.Write("ops.crt", others.PEM())
+	g.comes(t, "on an open connection, by a CA that was taken away", kept, 401)
+
+	configure("adminTLS: {}\n")
+	g.comes(t, "by the gate's own certificate", g.scraper(t, g.CA, nil, "localhost"), 200)
+	configure("")
+	if !servertest.WaitFor(func() bool { status, _ := get(t, http.DefaultClient, g.AdminURL+"/metrics", ""); return status == 200 }, 5*time.Second) {
+		t.Error("not plain HTTP again")
+	}
+}
