@@ -41,7 +41,7 @@ func (s *Server) Offer(o tool.Offer) error {
 	defer s.mu.Unlock()
 	own := tool.Offer{Tools: slices.Concat(s.own.Tools, o.Tools), Resources: slices.Concat(s.own.Resources, o.Resources),
 		Prompts: slices.Concat(s.own.Prompts, o.Prompts)}
-	catalog, err := s.catalog(s.config, &own, s.backend.Declared())
+	catalog, err := s.catalog(s.config.Load(), &own, s.backend.Declared())
 	if err != nil {
 		return fmt.Errorf("adding a tool: %w", err)
 	}

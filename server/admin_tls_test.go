@@ -2,9 +2,12 @@ package server_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki/pkitest"
+	"github.com/sangate/sangate/server"
 	"github.com/sangate/sangate/server/servertest"
 )
 
@@ -58,6 +62,17 @@ func (g *adminGate) scraper(t *testing.T, roots *pkitest.CA, cert *pkitest.Cert,
 	tr := &http.Transport{TLSClientConfig: conf}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: 10 * time.Second}
+}
+
+// edit changes the configuration, and does not wait.
+func (g *adminGate) edit(t *testing.T, edit func(yaml string) string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(g.Dir, "sangate.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Write("sangate.yaml", []byte(edit(string(text))))
+	g.Server.Reload()
 }
 
 // operator issues a certificate for who may look, until then or an hour.
@@ -136,6 +151,14 @@ func TestAdminTLSNow(t *testing.T) {
 
 	good := g.scraper(t, g.ops, g.operator(t, time.Time{}))
 	g.comes(t, "in time", good, 200)
+	g.Write("denylist", []byte("san:dns:taken-back.internal\n"))
+	other := g.scraper(t, g.ops, g.ops.Issue(t, pkitest.Leaf{DNS: []string{"taken-back.internal"}}))
+	g.comes(t, "who is on no list", other, 200)
+	g.edit(t, func(yaml string) string {
+		return strings.Replace(yaml, "clientCA: [ca.crt]", "clientCA: [ca.crt], revocation: {denylist: denylist}", 1)
+	})
+	g.comes(t, "on an open connection, denied since", other, 401)
+	g.comes(t, "in time still", good, 200)
 	g.ahead.Store(int64(2 * time.Hour))
 	if status, body := get(t, good, g.url+"/metrics", ""); status != 401 || strings.Contains(body, "sangate_") {
 		t.Errorf("on an open connection, with a certificate that has ended: %d %s", status, body)
@@ -150,20 +173,22 @@ func TestAdminTLSReloads(t *testing.T) {
 	others, client := pkitest.NewCA(t, "Others"), g.operator(t, time.Time{})
 	configure := func(adminTLS string) {
 		t.Helper()
-		text, err := os.ReadFile(filepath.Join(g.Dir, "sangate.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		before, _, _ := strings.Cut(string(text), "adminTLS:")
-		g.Write("sangate.yaml", []byte(before+adminTLS))
-		g.Server.Reload()
+		g.edit(t, func(yaml string) string {
+			before, _, _ := strings.Cut(yaml, "adminTLS:")
+			return before + adminTLS
+		})
 	}
-	if status, _ := get(t, http.DefaultClient, g.AdminURL+"/metrics", ""); status != 200 {
+	before := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(before.CloseIdleConnections)
+	if status, _ := get(t, before, g.AdminURL+"/metrics", ""); status != 200 {
 		t.Fatalf("plain HTTP at first: %d", status)
 	}
 	configure(opsOnly)
 	kept := g.scraper(t, g.ops, client)
 	g.comes(t, "TLS now", kept, 200)
+	if status, body := get(t, before, g.AdminURL+"/metrics", ""); status != 401 || strings.Contains(body, "sangate_") {
+		t.Errorf("on a connection from before: %d %s", status, body)
+	}
 
 	g.Write("admin.crt", []byte("-----BEGIN CERTIFICATE-----\n"))
 	g.Server.Reload()
@@ -181,5 +206,82 @@ func TestAdminTLSReloads(t *testing.T) {
 	configure("")
 	if !servertest.WaitFor(func() bool { status, _ := get(t, http.DefaultClient, g.AdminURL+"/metrics", ""); return status == 200 }, 5*time.Second) {
 		t.Error("not plain HTTP again")
+	}
+}
+
+// So many connections are open at once, and no more; one that is closed makes room.
+func TestAdminConnectionsAreBounded(t *testing.T) {
+	g := newAdminGate(t, "", nil)
+	addr := strings.TrimPrefix(g.AdminURL, "http://")
+	var open []net.Conn
+	for range 256 {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		open = append(open, conn)
+	}
+	scraped := func() bool {
+		status, _ := get(t, http.DefaultClient, g.AdminURL+"/healthz", "")
+		return status == 200
+	}
+	if scraped() {
+		t.Error("257 connections are open")
+	}
+	_ = open[0].Close()
+	if !servertest.WaitFor(scraped, 5*time.Second) {
+		t.Error("nobody comes in the place of one that left")
+	}
+}
+
+// While a gate waits for its first certificate, probes that do not verify find it
+// alive under adminTLS, too, and nobody who verifies is shown anything. That its
+// address is taken it says at once.
+func TestAdminTLSBeforeTheFirstCertificate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sangate.yaml")
+	write := func(listen string) {
+		t.Helper()
+		config := fmt.Sprintf("listen: %s\nstate: state\nadminTLS: {}\ntls: {stepCA: {url: \"https://127.0.0.1:1\", fingerprint: %064d, provisioner: p, tokenFile: token, sans: [gate.internal]}}\n"+
+			"tenants: [{id: acme, sans: [\"dns:acme.internal\"]}]\n", listen, 0)
+		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	write(taken.Addr().String())
+	if _, err := server.New(t.Context(), server.Options{ConfigFile: file, Overrides: []string{"admin=127.0.0.1:0"}}); err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Fatalf("the address is taken: %v", err)
+	}
+
+	write("127.0.0.1:0")
+	admin, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := server.New(ctx, server.Options{ConfigFile: file, AdminListener: admin})
+		ended <- err
+	}()
+	url := "https://" + admin.Addr().String()
+	probe := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/": 503} {
+		if status, body := get(t, probe, url+path, ""); status != want {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	if status, body := get(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, url+"/healthz", ""); status != 0 || !strings.Contains(body, "x509: ") {
+		t.Errorf("to a client that verifies: %d %s", status, body)
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("a start that was ended has made a gate")
 	}
 }

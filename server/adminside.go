@@ -1,12 +1,19 @@
 package server
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/sangate/sangate/pki"
@@ -19,12 +26,12 @@ import (
 func (s *Server) openAdmin() (err error) {
 	l := s.opts.AdminListener
 	if l == nil {
-		if l, err = net.Listen("tcp", s.config.Admin); err != nil {
+		if l, err = net.Listen("tcp", s.config.Load().Admin); err != nil {
 			return fmt.Errorf("admin: %w", err)
 		}
 	}
 	s.admin = admin.NewListener(l, s.opts.Now)
-	door, err := s.doorOf(s.config)
+	door, err := s.doorOf(s.config.Load())
 	if err != nil {
 		return errors.Join(err, s.closeAdmin())
 	}
@@ -54,7 +61,7 @@ func (s *Server) doorOf(c *config.Config) (*admin.Door, error) {
 	if t == nil {
 		return nil, nil
 	}
-	d := &admin.Door{Certificate: s.shownCertificate}
+	d := &admin.Door{Certificate: s.shownCertificate, Revocation: s.revocation}
 	d.MinVersion, _ = c.TLS.Version() // was checked when c was loaded
 	if t.Cert != "" {
 		cert, err := t.Files().LoadCertificate()
@@ -73,19 +80,42 @@ func (s *Server) doorOf(c *config.Config) (*admin.Door, error) {
 	return d, nil
 }
 
-// shownCertificate is the gate's own, for the admin listener, which is there
-// before it.
+// shownCertificate is the gate's own, for the admin listener. Until there is one it
+// is another that nobody trusts: whoever verifies it is refused, while probes, which
+// do not, find the gate alive.
 func (s *Server) shownCertificate() (*tls.Certificate, error) {
 	if !s.built.Load() {
-		return nil, errors.New("the gate has no certificate yet")
+		return throwaway()
 	}
 	return s.ownCertificate()
+}
+
+var throwaway = sync.OnceValues(func() (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sangate is starting"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
+})
+
+// revocation is what is known of it to the gate by now.
+func (s *Server) revocation() pki.Revocation {
+	if !s.built.Load() {
+		return nil
+	}
+	return s.gate.Snapshot().PKI.Revocation
 }
 
 // reloadDoor takes up other files of adminTLS; what does not load leaves the door
 // as it is. Callers hold mu.
 func (s *Server) reloadDoor() (changed bool, err error) {
-	next, err := s.doorOf(s.config)
+	next, err := s.doorOf(s.config.Load())
 	if err != nil || next.Equal(s.admin.Door()) {
 		return false, err
 	}
@@ -100,8 +130,8 @@ func (s *Server) adminServer() *http.Server {
 	views := console.New(s.shown())
 	return &http.Server{
 		Handler: admin.Handler(admin.Options{Metrics: s.metrics, Checks: s.checks(), Alive: s.Alive, Listener: s.admin,
-			Hosts: func() []string { return s.inForceConfig().AdminHosts },
-			Pprof: func() bool { return s.inForceConfig().AdminPprof },
+			Hosts: func() []string { return s.config.Load().AdminHosts },
+			Pprof: func() bool { return s.config.Load().AdminPprof },
 			Console: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if !s.built.Load() {
 					w.Header().Set("Retry-After", "5")
@@ -116,10 +146,4 @@ func (s *Server) adminServer() *http.Server {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-}
-
-func (s *Server) inForceConfig() *config.Config {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.config
 }

@@ -33,7 +33,7 @@ func (s *Server) catalog(c *config.Config, own *tool.Offer, declared []*tool.Too
 func (s *Server) offersChanged() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.catalog(s.config, &s.own, s.backend.Declared())
+	c, err := s.catalog(s.config.Load(), &s.own, s.backend.Declared())
 	if err != nil {
 		s.log.Error("tools not changed, those in force stay", "err", err)
 		return

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/sangate/sangate/pki/stepca"
@@ -41,9 +40,7 @@ func (s *Server) checks() []admin.Check {
 // checkConfig tells of a file that does not load: what was in force serves on, so
 // that is no reason to send clients elsewhere.
 func (s *Server) checkConfig(context.Context) (note string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, failed := range []string{s.failed.config, s.failed.certificates} {
+	for _, failed := range []string{s.failed.config.Text(), s.failed.certificates.Text()} {
 		if failed != "" {
 			note = strings.TrimPrefix(note+"; ", "; ") + "what is in force stays, the files do not load: " + failed
 		}
@@ -91,9 +88,15 @@ func (s *Server) checkStore(ctx context.Context) (note string, err error) {
 	return "", s.store.Ping(ctx)
 }
 
+// starting notes what New is at.
+func (s *Server) starting(step string) { s.step.Store(&step) }
+
 // whyWaiting says what a start waits for, and what went wrong last.
 func (s *Server) whyWaiting() error {
-	why := []string{"it waits for its first certificate"}
+	why := []string{"it is starting"}
+	if step := s.step.Load(); step != nil {
+		why[0] = *step
+	}
 	for _, last := range []*outcome{&s.renewal, &s.roots} {
 		if err := last.Err(); err != nil {
 			why = append(why, err.Error())
@@ -116,17 +119,4 @@ func (s *Server) renewed(e stepca.Event) {
 func (s *Server) updated(err error) {
 	s.metrics.Update(err)
 	s.renewal.note(err)
-}
-
-// An outcome is how the last attempt at something ended.
-type outcome struct{ last atomic.Pointer[error] }
-
-func (o *outcome) note(err error) { o.last.Store(&err) }
-
-// Err returns why it failed; nil where it did not, or there was none.
-func (o *outcome) Err() error {
-	if last := o.last.Load(); last != nil {
-		return *last
-	}
-	return nil
 }

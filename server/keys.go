@@ -21,7 +21,7 @@ const useEvery = time.Minute
 func (s *Server) reloadKeys(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ring, stored, err := s.readKeys(ctx, s.config)
+	ring, stored, err := s.readKeys(ctx, s.config.Load())
 	if err != nil {
 		s.log.Error("keys not reloaded, those in force stay", "err", err)
 		return err
@@ -54,7 +54,7 @@ func (s *Server) readKeys(ctx context.Context, c *config.Config) (ring *apikey.R
 func (s *Server) configuredKeys() []apikey.Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.config.Keys
+	return s.config.Load().Keys
 }
 
 // keyUse holds when keys were used since it was last taken. Safe for concurrent

@@ -40,9 +40,7 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 				return
 			case <-s.reload:
 			}
-			s.mu.Lock()
-			s.failed = said{} // who asks is told again
-			s.mu.Unlock()
+			s.failed.forget() // who asks is told again
 			s.pki.Refresh()
 			s.issuers.Refresh()
 			s.backend.Refresh(0)
@@ -62,7 +60,7 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 
 // paths are the files and folders whose content is taken up while it serves.
 func (s *Server) paths() []string {
-	return slices.Concat(s.pki.Paths(), s.issuers.Paths(), s.inForceConfig().AdminTLS.Paths())
+	return slices.Concat(s.pki.Paths(), s.issuers.Paths(), s.config.Load().AdminTLS.Paths())
 }
 
 // swap puts a changed copy of the snapshot in force. Callers hold mu.
@@ -132,14 +130,14 @@ func (s *Server) materialChanged() { _ = s.reloadCertificates() } // logged and 
 // mu, or are New.
 func (s *Server) series() {
 	s.metrics.Denylists(deniedByAPI)
-	if r := s.config.TLS.Revocation; r != nil && r.Denylist != "" {
+	if r := s.config.Load().TLS.Revocation; r != nil && r.Denylist != "" {
 		s.metrics.Denylists(string(r.Denylist))
 	}
-	for _, i := range s.config.Issuers {
+	for _, i := range s.config.Load().Issuers {
 		s.metrics.Issuers(i.Name)
 	}
 	var upstreams []string
-	for _, m := range s.config.MCPServers {
+	for _, m := range s.config.Load().MCPServers {
 		if m.Enabled {
 			upstreams = append(upstreams, m.Name)
 		}
@@ -165,7 +163,7 @@ func (s *Server) reloadCertificates() error {
 	if err != nil || changed || door {
 		s.metrics.CertificateReload(err)
 	}
-	if news(&s.failed.certificates, err) {
+	if s.failed.certificates.news(err) {
 		s.log.Error("certificates not reloaded, those in force stay", "err", err)
 	}
 	if changed {
@@ -180,7 +178,7 @@ func (s *Server) reloadCertificates() error {
 
 // takeUp puts the keeper's snapshot in force. Callers hold mu.
 func (s *Server) takeUp() {
-	s.swap(func(next *auth.Snapshot) { s.takePKI(next, s.config) })
+	s.swap(func(next *auth.Snapshot) { s.takePKI(next, s.config.Load()) })
 }
 
 // applyConfig reads the file and all it names, and puts everything in force at
@@ -190,7 +188,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if next.Equal(s.config) { // which only this goroutine changes
+	if next.Equal(s.config.Load()) { // which only this goroutine changes
 		return false, nil
 	}
 	plan, err := s.pki.Prepare(ctx, next)
@@ -210,7 +208,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	reopen := !reflect.DeepEqual(next.Audit, s.config.Audit)
+	reopen := !reflect.DeepEqual(next.Audit, s.config.Load().Audit)
 	var log *audit.Log
 	if reopen {
 		if log, err = s.openAudit(next); err != nil {
@@ -234,8 +232,9 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 			s.log.Error("the audit log before is not closed", "err", err)
 		}
 	}
-	old := s.config
-	s.config, s.stored, s.loaded = next, stored, s.opts.Now()
+	old := s.config.Load()
+	s.config.Store(next)
+	s.stored, s.loaded = stored, s.opts.Now()
 	behind.Commit()
 	catalog, _ := s.catalog(next, &s.own, behind.Declared()) // was tried, and offers never keep one from being made
 	s.swap(func(snap *auth.Snapshot) {

@@ -84,13 +84,13 @@ type Server struct {
 	limits   config.Limits // those of the start
 	builtins []*tool.Tool
 
-	mu     sync.Mutex         // one change of the snapshot at a time
-	config *config.Config     // under mu once it serves
-	denied []store.Revocation // those in force; under mu
-	stored []apikey.Entry     // keys of the state store in force; under mu
-	own    tool.Offer         // what is made of Go functions; under mu
-	twice  []tool.Collision   // told already; under mu
-	failed said               // reloads; under mu
+	mu     sync.Mutex                    // one change of the snapshot at a time
+	config atomic.Pointer[config.Config] // stored under mu
+	denied []store.Revocation            // those in force; under mu
+	stored []apikey.Entry                // keys of the state store in force; under mu
+	own    tool.Offer                    // what is made of Go functions; under mu
+	twice  []tool.Collision              // told already; under mu
+	failed reloads
 
 	versions map[int64]int64 // of credentials, as seen last; under mu
 	reload   chan struct{}   // by Reload
@@ -102,13 +102,14 @@ type Server struct {
 	tracer   *tracing.Tracer // nil: nothing is traced
 	draining atomic.Bool
 	admin    *admin.Listener
-	renewal  outcome // of the server certificate
-	roots    outcome // of those that come with it
+	step     atomic.Pointer[string] // that New is at
+	renewal  outcome                // of the server certificate
+	roots    outcome                // of those that come with it
 }
 
 // New loads the configuration and all it names, and opens the state store and the
-// admin listener, which answers while the first certificate is waited for. The error
-// of a bad configuration is config.Problems.
+// admin listener, which answers while the first certificate is waited for. [Server.Run]
+// closes both. The error of a bad configuration is config.Problems.
 func New(ctx context.Context, opts Options) (*Server, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -120,14 +121,19 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: opts, log: opts.Logger, config: c, limits: c.Limits, reload: make(chan struct{}, 1), serving: make(chan struct{}), started: opts.Now(), loaded: opts.Now(),
+	s := &Server{opts: opts, log: opts.Logger, limits: c.Limits, reload: make(chan struct{}, 1), serving: make(chan struct{}), started: opts.Now(), loaded: opts.Now(),
 		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive(),
 		conns:   newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace),
 		limiter: limit.New(limit.Options{FailureBurst: c.Limits.FailureBurst, FailureEvery: c.Limits.FailureEvery, Now: opts.Now})}
+	s.config.Store(c)
+	s.setLogLevel(c.Log)
 	if s.store, err = store.Open(ctx, string(c.State), store.Options{Logger: s.log}); err != nil {
 		return nil, fmt.Errorf("state store: %w", err)
 	}
-	if err := s.openAdmin(); err != nil {
+	if err = s.tryListen(); err == nil {
+		err = s.openAdmin()
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	// Building waits for the first certificate, and who asks meanwhile is told so.
@@ -145,7 +151,8 @@ func (s *Server) build(ctx context.Context) error {
 	if s.denied, denied, err = s.readDenied(ctx); err != nil {
 		return err
 	}
-	s.pki, err = material.Open(ctx, s.config, material.Options{Logger: s.log, Now: s.opts.Now, Denied: denied,
+	s.starting("it waits for its first certificate")
+	s.pki, err = material.Open(ctx, s.config.Load(), material.Options{Logger: s.log, Now: s.opts.Now, Denied: denied,
 		OnRenewal: s.renewed, OnPlan: s.metrics.NextRenewal, OnUpdate: s.updated, OnList: s.metrics.List, OnOCSP: s.metrics.OCSP, TakeUp: s.materialChanged})
 	if err != nil {
 		return err
@@ -161,36 +168,37 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.backend = backend.New(backend.Options{Store: s.store, Logger: s.log, Now: s.opts.Now, Version: s.opts.Version, Certificate: s.ownCertificate,
 		Changed: s.offersChanged, OnResolve: s.metrics.Resolution, OnCycle: s.metrics.Upstream, OnExchange: s.metrics.Exchange})
-	plan, err := s.backend.Prepare(s.config)
+	s.starting("it reads what its tools are declared by")
+	plan, err := s.backend.Prepare(s.config.Load())
 	if err != nil {
 		return err
 	}
-	catalog, err := s.catalog(s.config, &s.own, plan.Declared())
+	catalog, err := s.catalog(s.config.Load(), &s.own, plan.Declared())
 	if err != nil {
 		return err
 	}
 	plan.Commit()
 	s.backend.Check(ctx)
-	ring, stored, err := s.readKeys(ctx, s.config)
+	ring, stored, err := s.readKeys(ctx, s.config.Load())
 	if err != nil {
 		return err
 	}
 	s.stored = stored
 	s.issuers = issuers.New(issuers.Options{Logger: s.log, Now: s.opts.Now, Changed: s.tokenKeysChanged, OnRefresh: s.metrics.KeySet})
-	tokens, err := s.issuers.Prepare(s.config)
+	tokens, err := s.issuers.Prepare(s.config.Load())
 	if err != nil {
 		return err
 	}
-	log, err := s.openAudit(s.config)
+	log, err := s.openAudit(s.config.Load())
 	if err == nil {
-		err = s.journal.use(log, s.config)
+		err = s.journal.use(log, s.config.Load())
 	}
 	if err != nil {
 		return err
 	}
-	first := &auth.Snapshot{Generation: 1, Tenants: s.config.Table, Admins: s.config.AdminTable, Keys: ring,
-		Proxies: s.config.ProxySet, Tokens: tokens.Commit(), Tools: catalog}
-	s.takePKI(first, s.config)
+	first := &auth.Snapshot{Generation: 1, Tenants: s.config.Load().Table, Admins: s.config.Load().AdminTable, Keys: ring,
+		Proxies: s.config.Load().ProxySet, Tokens: tokens.Commit(), Tools: catalog}
+	s.takePKI(first, s.config.Load())
 	s.gate = auth.NewGate(first, s.opts.Now)
 	s.metrics.Certificates(s.inForce)
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
@@ -199,7 +207,7 @@ func (s *Server) build(ctx context.Context) error {
 		Knows: func(id string) bool { return id == tenant.Admins || s.gate.Snapshot().Tenants.Knows(id) }}
 	s.credentials = &api.Credentials{Vault: s.backend.Vault, Uses: s.backend.Uses, Changed: s.backend.Refresh, Audit: s.auditChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes,
 		Knows: func(id string) bool { return s.gate.Snapshot().Tenants.Knows(id) }}
-	if err := s.trace(ctx, s.config); err != nil {
+	if err := s.trace(ctx, s.config.Load()); err != nil {
 		return err
 	}
 	traced := s.tracedMessage

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/sangate/sangate/server/http1"
 )
@@ -30,7 +31,8 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	gateListener := newListener(main, s, s.limits)
 	httpServer, adminServer := s.httpServer(), s.adminServer()
 
-	s.watch(watching, &background) // from here on the configuration may change
+	s.live.swept.Store(time.Now().UnixNano()) // however long ago New was
+	s.watch(watching, &background)            // from here on the configuration may change
 	background.Go(func() { s.pki.Run(watching, s.materialChanged) })
 	background.Go(func() { s.issuers.Run(watching) })
 	background.Go(func() { s.backend.Run(watching) })
@@ -81,11 +83,25 @@ func ignoreClosed(err error) error {
 	return err
 }
 
+// tryListen tells of an address that is taken before a start waits for its
+// certificate, and perhaps spends a token on it. Nothing listens meanwhile: who
+// connects would wait, too.
+func (s *Server) tryListen() error {
+	if s.opts.Listener != nil {
+		return nil
+	}
+	l, err := s.listen()
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
 func (s *Server) listen() (main net.Listener, err error) {
 	if s.opts.Listener != nil {
 		return s.opts.Listener, nil
 	}
-	if main, err = net.Listen("tcp", s.config.Listen); err != nil {
+	if main, err = net.Listen("tcp", s.config.Load().Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	return main, nil

@@ -29,7 +29,7 @@ func (s *Server) showOverview() console.Overview {
 	snap := s.gate.Snapshot()
 	o := console.Overview{Server: s.showTrust().Certificates[0], Started: s.started, Generation: snap.Generation, File: s.opts.ConfigFile, Tenants: len(snap.Tenants.Tenants())}
 	s.mu.Lock()
-	o.Loaded, o.ConfigError, o.CertError = s.loaded, s.failed.config, s.failed.certificates
+	o.Loaded, o.ConfigError, o.CertError = s.loaded, s.failed.config.Text(), s.failed.certificates.Text()
 	s.mu.Unlock()
 	for _, check := range s.checks() {
 		c := console.Check{Name: check.Name}
@@ -88,7 +88,7 @@ func (s *Server) showTrust() console.Trust {
 
 func (s *Server) showTenants(filter string, atMost int) console.Tenants {
 	s.mu.Lock()
-	conf, stored := s.config, s.stored
+	conf, stored := s.config.Load(), s.stored
 	s.mu.Unlock()
 	now, counts := s.opts.Now(), s.metrics.Counts()
 	keys := make(map[string][]console.Key)

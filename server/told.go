@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/sangate/sangate/server/config"
 )
@@ -15,9 +16,7 @@ func (s *Server) reloadConfig(ctx context.Context) error {
 	if changed || err != nil {
 		s.metrics.ConfigReload(err)
 	}
-	s.mu.Lock()
-	told := !news(&s.failed.config, err)
-	s.mu.Unlock()
+	told := !s.failed.config.news(err)
 	if !told || changed {
 		s.auditReload(err)
 	}
@@ -34,17 +33,41 @@ func (s *Server) reloadConfig(ctx context.Context) error {
 	return err
 }
 
-// said is the failure of each kind of reload that was told last. What fails is
-// tried every second: each try is counted, and only another failure told.
-type said struct{ config, certificates string }
+// An outcome is how the last attempt at something ended. Safe for concurrent use,
+// without a wait: health is told from it.
+type outcome struct{ last atomic.Pointer[error] }
 
-// news notes how a reload ended and reports whether that is a failure not told yet.
-func news(last *string, err error) bool {
-	text := ""
-	if err != nil {
-		text = err.Error()
+func (o *outcome) note(err error) { o.last.Store(&err) }
+
+// Err returns why it failed; nil where it did not, or there was none.
+func (o *outcome) Err() error {
+	if last := o.last.Load(); last != nil {
+		return *last
 	}
-	is := text != *last && err != nil
-	*last = text
-	return is
+	return nil
+}
+
+// Text is that of Err, or "".
+func (o *outcome) Text() string {
+	if err := o.Err(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// news notes how an attempt ended and reports whether that is a failure not told
+// yet. What fails is tried every second: each try is counted, and only another
+// failure told.
+func (o *outcome) news(err error) bool {
+	before := o.Text()
+	o.note(err)
+	return err != nil && err.Error() != before
+}
+
+// reloads are how those of each kind ended.
+type reloads struct{ config, certificates outcome }
+
+func (r *reloads) forget() {
+	r.config.note(nil)
+	r.certificates.note(nil)
 }

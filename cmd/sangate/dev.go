@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"os/signal"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sangate/sangate/server"
 	"github.com/sangate/sangate/server/dev"
 )
 
@@ -27,7 +30,9 @@ what is there. Everything printed after the start can be pasted.`,
 			opts.Version, opts.Commit = v.Version, v.Commit
 			opts.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 			opts.Ready = func(g dev.Gate) { welcome(cmd.OutOrStdout(), g) }
-			opts.Serve = serve
+			hup := hangups()
+			defer signal.Stop(hup)
+			opts.Serve = func(ctx context.Context, s *server.Server) error { return serve(ctx, s, hup) }
 			return dev.Run(cmd.Context(), opts)
 		},
 	}

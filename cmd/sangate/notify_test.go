@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -80,4 +82,36 @@ func TestServeTellsSystemd(t *testing.T) {
 	if code := <-ended; code != 0 {
 		t.Errorf("exit %d\n%s", code, stderr.String())
 	}
+}
+
+// A hangup does not end a gate that waits for its first certificate.
+func TestHangupBeforeTheFirstCertificate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sangate.yaml")
+	config := fmt.Sprintf("state: state\ntls: {stepCA: {url: \"https://127.0.0.1:1\", fingerprint: %064d, provisioner: p, tokenFile: token, sans: [gate.internal]}}\n"+
+		"tenants: [{id: acme, sans: [\"dns:acme.internal\"]}]\nlog: {format: text}\n", 0)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stderr logBuffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"serve", "--config", file, "--set", "listen=127.0.0.1:0", "--set", "admin=127.0.0.1:0"}, strings.NewReader(""), &stderr, &stderr)
+	}()
+	tried := func(n int) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); strings.Count(stderr.String(), "not renewed, will try again") < n; time.Sleep(10 * time.Millisecond) {
+			if len(ended) > 0 || time.Now().After(end) {
+				t.Fatalf("it does not go on trying:\n%s", stderr.String())
+			}
+		}
+	}
+	tried(1)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil { // which ends this process where nobody takes it
+		t.Fatal(err)
+	}
+	tried(2)
+	cancel()
+	<-ended
 }

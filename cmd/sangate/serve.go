@@ -56,25 +56,34 @@ themselves; SIGHUP has them read at once.`,
 			if err != nil {
 				return usage(err)
 			}
+			hup := hangups()
+			defer signal.Stop(hup)
 			v, level := thisVersion(), new(slog.LevelVar)
 			s, err := server.New(cmd.Context(), server.Options{ConfigFile: flags.file, Overrides: flags.set,
 				Version: v.Version, Commit: v.Commit, Logger: newLogger(cmd.ErrOrStderr(), c.Log, level), LogLevel: level})
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), s)
+			return serve(cmd.Context(), s, hup)
 		},
 	}
 	flags.add(cmd)
 	return cmd
 }
 
-// serve runs the gate, has SIGHUP reload it, and tells systemd how it is.
-func serve(ctx context.Context, s *server.Server) error {
-	defer ballast()()
+// hangups has signals that are not meant to end the gate no longer do so: SIGHUP,
+// told by the channel, and SIGPIPE. A start may wait long for its certificate, so
+// it comes before that.
+func hangups() chan os.Signal {
 	signal.Ignore(syscall.SIGPIPE) // an audit log on a standard output that nobody reads is an error, not the end
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
+	return hup
+}
+
+// serve runs the gate, has a hangup reload it, and tells systemd how it is.
+func serve(ctx context.Context, s *server.Server, hup <-chan os.Signal) error {
+	defer ballast()()
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -94,7 +103,6 @@ func serve(ctx context.Context, s *server.Server) error {
 		tellSystemd(ctx, s)
 	}()
 	err := s.Run(ctx)
-	signal.Stop(hup)
 	cancel()
 	<-done
 	<-told

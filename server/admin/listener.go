@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,10 @@ type Door struct {
 	Own         *x509.Certificate                // nil: it is the gate's
 	Clients     *pki.Bundle                      // the CAs that clients are verified by; nil: anybody may come
 	MinVersion  uint16
+
+	// Revocation is what is known of who was taken back; nil, or what returns nil:
+	// nothing. Who is on no list gets in.
+	Revocation func() pki.Revocation
 }
 
 // Equal reports whether two doors are the same to whoever comes.
@@ -31,7 +36,7 @@ func (d *Door) Equal(other *Door) bool {
 	}
 	a, errA := d.Certificate()
 	b, errB := other.Certificate()
-	return errA == nil && errB == nil && bytes.Equal(a.Certificate[0], b.Certificate[0]) && d.Clients.Equal(other.Clients)
+	return errA == nil && errB == nil && slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal) && d.Clients.Equal(other.Clients)
 }
 
 // A Listener is the admin listener: plain HTTP without a [Door], TLS with one,
@@ -40,11 +45,15 @@ type Listener struct {
 	net.Listener
 	now  func() time.Time
 	door atomic.Pointer[Door]
+	open chan struct{} // one for each connection
 }
+
+// maxOpen bounds the connections.
+const maxOpen = 256
 
 // NewListener takes connections from l.
 func NewListener(l net.Listener, now func() time.Time) *Listener {
-	return &Listener{Listener: l, now: now}
+	return &Listener{Listener: l, now: now, open: make(chan struct{}, maxOpen)}
 }
 
 // Use has the connections that come from now on meet a door; nil: plain HTTP.
@@ -53,23 +62,44 @@ func (l *Listener) Use(d *Door) { l.door.Store(d) }
 // Door returns the one in use, or nil.
 func (l *Listener) Door() *Door { return l.door.Load() }
 
-// Accept implements net.Listener.
+// Accept implements net.Listener. Who comes while too many are there is sent away.
 func (l *Listener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.open <- struct{}{}:
+		default:
+			_ = conn.Close()
+			continue
+		}
+		conn = &counted{conn, sync.OnceFunc(func() { <-l.open })}
+		if d := l.door.Load(); d != nil {
+			conn = tls.Server(conn, d.config(l.now))
+		}
+		return conn, nil
 	}
-	if d := l.door.Load(); d != nil {
-		return tls.Server(conn, d.config(l.now)), nil
-	}
-	return conn, nil
+}
+
+// counted is a connection that makes room when it is closed.
+type counted struct {
+	net.Conn
+	leave func()
+}
+
+// Close implements net.Conn.
+func (c *counted) Close() error {
+	c.leave()
+	return c.Conn.Close()
 }
 
 func (d *Door) config(now func() time.Time) *tls.Config {
 	conf := &tls.Config{MinVersion: d.MinVersion, SessionTicketsDisabled: true, Time: now}
 	cert, err := d.Certificate()
 	switch {
-	case err != nil: // there is none yet: the handshake fails
+	case err != nil: // the handshake fails
 		conf.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, err }
 	case d.Clients == nil:
 		conf.Certificates = []tls.Certificate{*cert}
@@ -91,22 +121,27 @@ func (l *Listener) shows(host string) bool {
 	return err == nil && cert.Leaf.VerifyHostname(host) == nil
 }
 
-// errNoLonger is told to whom the door was open at the handshake, and is not now.
-var errNoLonger = errors.New("the client certificate is no longer good here")
+// What is told to whom the door was open at the connection, and is not now.
+var (
+	errNoLonger = errors.New("the client certificate is no longer good here")
+	errPlain    = errors.New("this is spoken to over TLS by now")
+)
 
 // admit looks at a client as it is now: a connection proves nothing about that.
 // The request may last for as long as is left; 0 is without end.
 func (l *Listener) admit(r *http.Request) (left time.Duration, err error) {
 	d := l.door.Load()
 	switch {
-	case d == nil || d.Clients == nil:
+	case d == nil:
 		return 0, nil
 	case r.TLS == nil:
-		return 0, errNoLonger // it came while the listener was plain
+		return 0, errPlain // it came before there was a door
+	case d.Clients == nil:
+		return 0, nil
 	}
 	snap := pki.Snapshot{Bundle: d.Clients}
 	peer, err := snap.Verify(r.TLS.PeerCertificates, l.now)
-	if err != nil {
+	if err != nil || d.Revocation != nil && peer.Find(&pki.Snapshot{Bundle: d.Clients, Revocation: d.Revocation()}, l.now()).Reason == pki.Revoked {
 		return 0, errNoLonger
 	}
 	return max(peer.NotAfter().Sub(l.now()), 1), nil
