@@ -9,7 +9,6 @@ import (
 
 	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/server/admin"
-	"github.com/sangate/sangate/server/config"
 )
 
 // stuck is how long the sweep over requests in progress may be late before the
@@ -56,13 +55,6 @@ func (s *Server) checkServing(context.Context) (note string, err error) {
 		return "", errors.New("it drains: no new connections")
 	}
 	return "", nil
-}
-
-// setLogLevel has the log tell as much as the configuration in force says.
-func (s *Server) setLogLevel(l config.Log) {
-	if level, err := l.SlogLevel(); err == nil && s.opts.LogLevel != nil {
-		s.opts.LogLevel.Set(level)
-	}
 }
 
 func (s *Server) checkCertificate(context.Context) (note string, err error) {

@@ -9,11 +9,9 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki"
-	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/audit"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
-	"github.com/sangate/sangate/server/tool"
 )
 
 // keyPoll is how often a change of the state store is looked for.
@@ -245,53 +243,13 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	s.admin.Use(door)
 	s.warnOpen()
 	s.series()
-	s.setLogLevel(next.Log)
+	s.followLog(next.Log)
 	s.log.Info("configuration reloaded", "generation", s.gate.Snapshot().Generation, "tenants", len(next.Tenants))
 	if next.Listen != old.Listen || next.Admin != old.Admin || next.State != old.State {
 		s.log.Warn("listen, admin and state take effect at the next start")
 	}
-	if next.Limits != old.Limits || next.Log.Format != old.Log.Format || !reflect.DeepEqual(next.Tracing, old.Tracing) {
-		s.log.Warn("limits, tracing and log.format take effect at the next start")
+	if next.Limits != old.Limits || !reflect.DeepEqual(next.Tracing, old.Tracing) {
+		s.log.Warn("limits and tracing take effect at the next start")
 	}
 	return true, nil
-}
-
-// inForce returns the certificates that somebody has to look after.
-func (s *Server) inForce() []admin.Certificate {
-	out := admin.InForce(s.gate.Snapshot().PKI)
-	if d := s.admin.Door(); d != nil && d.Own != nil {
-		out = append(out, admin.Certificate{Role: "admin", Name: "admin", Certificate: d.Own})
-	}
-	for name, leaf := range s.backend.Certificates() {
-		out = append(out, admin.Certificate{Role: "upstream", Name: name, Certificate: leaf})
-	}
-	return out
-}
-
-// certificates is what the tool gate_certificates tells.
-func (s *Server) certificates() []tool.GateCertificate {
-	var out []tool.GateCertificate
-	for _, c := range admin.InForce(s.gate.Snapshot().PKI) {
-		g := tool.GateCertificate{Role: c.Role, Names: []string{c.Subject.String()}, NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC()}
-		if c.Role == "server" {
-			id, err := pki.ParseIdentity(c.Certificate)
-			for _, san := range id.SANs {
-				if err == nil {
-					g.Names = append(g.Names, san.Value)
-				}
-			}
-			g.NextRenewal = s.nextRenewal()
-		}
-		out = append(out, g)
-	}
-	return out
-}
-
-// nextRenewal is when the server certificate is planned to be renewed; zero
-// where that is others' doing.
-func (s *Server) nextRenewal() time.Time {
-	if next := s.pki.Next(); !next.IsZero() || s.opts.NextRenewal == nil {
-		return next
-	}
-	return s.opts.NextRenewal().UTC()
 }

@@ -47,7 +47,7 @@ type Options struct {
 	Version    string
 	Commit     string
 	Logger     *slog.Logger     // discards where nil
-	LogLevel   *slog.LevelVar   // of Logger, to follow log.level; may be nil
+	FollowLog  func(config.Log) // hears what is in force of the log, for who made Logger; may be nil
 	Now        func() time.Time // time.Now where nil
 
 	// Listeners to serve on instead of those the configuration names.
@@ -126,7 +126,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		conns:   newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace),
 		limiter: limit.New(limit.Options{FailureBurst: c.Limits.FailureBurst, FailureEvery: c.Limits.FailureEvery, Now: opts.Now})}
 	s.config.Store(c)
-	s.setLogLevel(c.Log)
+	s.followLog(c.Log)
 	if s.store, err = store.Open(ctx, string(c.State), store.Options{Logger: s.log}); err != nil {
 		return nil, fmt.Errorf("state store: %w", err)
 	}

@@ -33,6 +33,13 @@ func (s *Server) reloadConfig(ctx context.Context) error {
 	return err
 }
 
+// followLog tells who made the logger what is in force.
+func (s *Server) followLog(l config.Log) {
+	if s.opts.FollowLog != nil {
+		s.opts.FollowLog(l)
+	}
+}
+
 // An outcome is how the last attempt at something ended. Safe for concurrent use,
 // without a wait: health is told from it.
 type outcome struct{ last atomic.Pointer[error] }

@@ -14,7 +14,7 @@ import (
 )
 
 // systemd is told when the gate serves, at each third of the watchdog's time that
-// it is alive, and when it stops; and log.level is taken while it runs.
+// it is alive, and when it stops; and log is taken while it runs.
 func TestServeTellsSystemd(t *testing.T) {
 	dir := t.TempDir()
 	if code, _, errs := sangate(t, "", "dev", "--once", "--dir", dir, "--ca", "127.0.0.1:0"); code != 0 {
@@ -30,17 +30,17 @@ func TestServeTellsSystemd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	file := filepath.Join(dir, "sangate.yaml")
-	edit := func(level string) {
+	edit := func(level, format string) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		lines := slices.DeleteFunc(strings.SplitAfter(string(text), "\n"), func(l string) bool { return strings.HasPrefix(l, "log:") })
-		if err := os.WriteFile(file, []byte(strings.Join(lines, "")+"log: {level: "+level+", format: text}\n"), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(strings.Join(lines, "")+"log: {level: "+level+", format: "+format+"}\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	edit("error")
+	edit("error", "text")
 	var stderr logBuffer
 	ended := make(chan int, 1)
 	go func() {
@@ -66,12 +66,13 @@ func TestServeTellsSystemd(t *testing.T) {
 	if text := stderr.String(); text != "" {
 		t.Errorf("at level error it says\n%s", text)
 	}
-	edit("info")
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(stderr.String(), "configuration reloaded") && time.Now().Before(end); {
+	edit("info", "json")
+	const reloaded = `"msg":"configuration reloaded"`
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(stderr.String(), reloaded) && time.Now().Before(end); {
 		next() // the watchdog's pace
 	}
-	if !strings.Contains(stderr.String(), "configuration reloaded") {
-		t.Errorf("the level is not taken:\n%s", stderr.String())
+	if !strings.Contains(stderr.String(), reloaded) {
+		t.Errorf("level and format are not taken:\n%s", stderr.String())
 	}
 	cancel()
 	for got := next(); got != "STOPPING=1"; got = next() {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -58,9 +57,10 @@ themselves; SIGHUP has them read at once.`,
 			}
 			hup := hangups()
 			defer signal.Stop(hup)
-			v, level := thisVersion(), new(slog.LevelVar)
+			v, log := thisVersion(), newLog(cmd.ErrOrStderr())
+			log.follow(c.Log)
 			s, err := server.New(cmd.Context(), server.Options{ConfigFile: flags.file, Overrides: flags.set,
-				Version: v.Version, Commit: v.Commit, Logger: newLogger(cmd.ErrOrStderr(), c.Log, level), LogLevel: level})
+				Version: v.Version, Commit: v.Commit, Logger: slog.New(log), FollowLog: log.follow})
 			if err != nil {
 				return err
 			}
@@ -138,15 +138,4 @@ func tellSystemd(ctx context.Context, s *server.Server) {
 			}
 		}
 	}
-}
-
-// newLogger makes a log of that format; level is set to what is configured.
-func newLogger(w io.Writer, l config.Log, level *slog.LevelVar) *slog.Logger {
-	configured, _ := l.SlogLevel() // was checked when the configuration was loaded
-	level.Set(configured)
-	options := &slog.HandlerOptions{Level: level}
-	if l.Format == "text" {
-		return slog.New(slog.NewTextHandler(w, options))
-	}
-	return slog.New(slog.NewJSONHandler(w, options))
 }
