@@ -52,8 +52,6 @@ func (s *Server) readKeys(ctx context.Context, c *config.Config) (ring *apikey.R
 
 // configuredKeys returns the keys that stand in the configuration in force.
 func (s *Server) configuredKeys() []apikey.Entry {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	return s.config.Load().Keys
 }
 

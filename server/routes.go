@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/server/answer"
+	"github.com/sangate/sangate/server/api"
+	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/octopus"
 )
 
@@ -114,16 +116,19 @@ func notAllowed(w http.ResponseWriter, r *http.Request, allow string) {
 
 // apiRoutes is what there is below /api.
 func (s *Server) apiRoutes() *http.ServeMux {
-	api := http.NewServeMux()
-	api.Handle("/api/revocations", methods{http.MethodGet: s.revocations.List, http.MethodPost: s.revocations.Add})
-	api.Handle("/api/revocations/{id}", methods{http.MethodDelete: s.revocations.Delete})
-	api.Handle("/api/keys", methods{http.MethodGet: s.keys.List, http.MethodPost: s.keys.Mint})
-	api.Handle("/api/keys/{id}", methods{http.MethodDelete: s.keys.Revoke})
-	api.Handle("/api/keys/{id}/rotate", methods{http.MethodPost: s.keys.Rotate})
-	api.Handle("/api/credentials", methods{http.MethodGet: s.credentials.List, http.MethodPost: s.credentials.Add})
-	api.Handle("/api/credentials/{id}", methods{http.MethodGet: s.credentials.Get, http.MethodPatch: s.credentials.Update, http.MethodDelete: s.credentials.Delete})
-	api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })
-	return api
+	routes := http.NewServeMux()
+	routes.Handle("/api/revocations", methods{http.MethodGet: s.revocations.List, http.MethodPost: s.revocations.Add})
+	routes.Handle("/api/revocations/{id}", methods{http.MethodDelete: s.revocations.Delete})
+	routes.Handle("/api/keys", methods{http.MethodGet: s.keys.List, http.MethodPost: s.keys.Mint})
+	routes.Handle("/api/keys/{id}", methods{http.MethodDelete: s.keys.Revoke})
+	routes.Handle("/api/keys/{id}/rotate", methods{http.MethodPost: s.keys.Rotate})
+	tenants := &api.Tenants{Configured: func() []config.Tenant { return s.config.Load().Tenants }}
+	routes.Handle("/api/tenants", methods{http.MethodGet: tenants.List})
+	routes.Handle("/api/tenants/{id}", methods{http.MethodGet: tenants.Get})
+	routes.Handle("/api/credentials", methods{http.MethodGet: s.credentials.List, http.MethodPost: s.credentials.Add})
+	routes.Handle("/api/credentials/{id}", methods{http.MethodGet: s.credentials.Get, http.MethodPatch: s.credentials.Update, http.MethodDelete: s.credentials.Delete})
+	routes.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })
+	return routes
 }
 
 var crossOrigin = http.NewCrossOriginProtection()
