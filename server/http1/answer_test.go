@@ -3,7 +3,6 @@ package http1_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -226,59 +225,6 @@ func TestOver(t *testing.T) {
 		}
 		exchange(t, client) // nothing of it came
 		_ = client.Close()
-	})
-}
-
-// Connections between requests are closed at once, others with their answer.
-func TestShutdown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &http1.Server{HeadTimeout: time.Minute, BodyTimeout: time.Minute, IdleTimeout: time.Minute, MaxHead: 1 << 20,
-			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/halfway" {
-					_ = http.NewResponseController(w).Flush()
-				}
-				time.Sleep(10 * time.Second)
-			})}
-		config := &tls.Config{Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true}
-		serve := func() *tls.Conn {
-			client, server := connect(t, pool, issued, config)
-			go s.New(t.Context(), server).Serve()
-			return client
-		}
-		fresh, idle, busy, halfway := serve(), serve(), serve(), serve()
-		exchange(t, idle)
-		say(t, busy, whole)
-		say(t, halfway, strings.Replace(whole, "/", "/halfway", 1))
-		synctest.Wait()
-		start := time.Now()
-		ended := make(chan error)
-		halved := make(chan string, 1)
-		go func() { halved <- rest(halfway) }()
-		short, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		go func() { ended <- s.Shutdown(short) }()
-		if got := rest(fresh) + rest(idle); got != "" || time.Since(start) != 0 {
-			t.Errorf("got %q after %v", got, time.Since(start))
-		}
-		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a shutdown within a second: %v", err)
-		}
-		go func() { ended <- s.Shutdown(t.Context()) }()
-		if got := rest(busy); !strings.Contains(got, "200 OK") || !strings.Contains(got, "Connection: close") {
-			t.Errorf("got %q", got)
-		}
-		if got := <-halved; !strings.HasSuffix(got, "0\r\n\r\n") {
-			t.Errorf("of a connection that is to be kept: %q", got)
-		}
-		if err := <-ended; err != nil || time.Since(start) != 10*time.Second {
-			t.Errorf("shut down after %v: %v", time.Since(start), err)
-		}
-		if got := rest(serve()); got != "" {
-			t.Errorf("a connection that is new: %q", got)
-		}
-		for _, c := range []*tls.Conn{fresh, idle, busy, halfway} {
-			_ = c.Close()
-		}
 	})
 }
 

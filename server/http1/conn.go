@@ -100,11 +100,12 @@ func (c *Conn) read(p []byte, until time.Time) (int, error) {
 	}
 }
 
-// putOff arms a later deadline, unless it was woken.
+// putOff arms a later deadline, unless it is a request that is waited for and none is
+// taken any more. One that came just as it was woken is read to its end.
 func (c *Conn) putOff(until time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.armed.Equal(past) {
+	if c.waiting && c.server.draining.Load() {
 		return false
 	}
 	c.arm(until)

@@ -29,11 +29,16 @@ func connect(t *testing.T, roots *x509.CertPool, now time.Time, config *tls.Conf
 type counted struct {
 	net.Conn
 	reads, deadlines atomic.Int32
+	came             func() // if not nil, when something has, and before it is handed on
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	c.reads.Add(1)
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.came != nil {
+		c.came()
+	}
+	return n, err
 }
 
 func (c *counted) SetReadDeadline(t time.Time) error {
