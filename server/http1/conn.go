@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -51,17 +52,26 @@ func (c *Conn) Serve() (more bool) {
 	}()
 	c.buf = make([]byte, room)
 	until := time.Now().Add(c.server.HeadTimeout)
+	breaks := 0 // that may come before the next request
 	for {
+		for breaks > 0 && c.start < c.end && (c.buf[c.start] == '\r' || c.buf[c.start] == '\n') {
+			c.start++
+			breaks--
+		}
 		if c.start == c.end {
 			c.start, c.end = 0, 0
 			if !c.wait(until) {
 				return false
 			}
+			continue
 		}
 		x, ok := c.begin()
 		if !ok {
 			_ = c.SetDeadline(time.Time{}) // net/http has its own
 			return true
+		}
+		if breaks = 0; x.request.Method == http.MethodPost {
+			breaks = maxBreaks
 		}
 		if !x.answered() {
 			return false
@@ -69,6 +79,10 @@ func (c *Conn) Serve() (more bool) {
 		until = time.Now().Add(c.server.IdleTimeout)
 	}
 }
+
+// maxBreaks is how many CR and LF may stand behind the body of a POST, where old
+// clients have some. net/http takes as many.
+const maxBreaks = 4
 
 // wait waits for a request to begin. It reports false if none does.
 func (c *Conn) wait(until time.Time) bool {

@@ -171,6 +171,31 @@ var scenarios = []scenario{
 			t.Errorf("got %.40q", got)
 		}
 	}},
+	{name: "sends line breaks behind its body", client: func(t *testing.T, c *tls.Conn) {
+		for _, breaks := range []string{"\r\n", "\n", "\n\r\n"} {
+			say(t, c, whole+breaks)
+			if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Second)
+		}
+		say(t, c, whole+"\r\n"+whole+"\r\n"+whole) // in one record
+		if n := strings.Count(rest(c), "HTTP/1.1 200"); n != 3 {
+			t.Errorf("%d answers", n)
+		}
+	}},
+	{name: "sends too many line breaks", client: func(t *testing.T, c *tls.Conn) {
+		say(t, c, whole+"\r\n\r\n"+whole+"\r\n\r\n\r\n"+whole)
+		if got := rest(c); strings.Count(got, "HTTP/1.1 200") != 2 || !strings.Contains(got, "HTTP/1.1 400") {
+			t.Errorf("got %q", got)
+		}
+	}},
+	{name: "sends a line break first", client: func(t *testing.T, c *tls.Conn) {
+		say(t, c, "\r\n"+whole)
+		if got := rest(c); !strings.HasPrefix(got, "HTTP/1.1 400") {
+			t.Errorf("got %.40q", got)
+		}
+	}},
 	{name: "sends no body", client: func(t *testing.T, c *tls.Conn) {
 		exchange(t, c)
 		say(t, c, strings.Replace(strings.Replace(whole, "{}", "", 1), "Content-Length: 2", "Content-Length: 0", 1))
@@ -286,6 +311,7 @@ func (s scenario) run(t *testing.T, roots *x509.CertPool, now time.Time, config 
 		defer close(done)
 		_ = srv.Serve(l)
 	}()
+	_ = client.SetDeadline(start.Add(time.Hour)) // nobody waits for ever for a test that fails
 	s.client(t, client)
 	note("client done")
 	_ = client.Close()
