@@ -18,7 +18,7 @@ type framing int
 
 const (
 	unbegun  framing = iota
-	measured         // the whole is kept, to be measured
+	measured         // if all of it is kept until its end
 	declared         // by the handler
 	chunked
 	bodiless
@@ -27,13 +27,9 @@ const (
 // An output is what is not sent yet.
 type output struct{ head, body []byte }
 
-var outputs = sync.Pool{New: func() any { return &output{make([]byte, 0, enough), make([]byte, 0, keep)} }}
+var outputs = sync.Pool{New: func() any { return &output{make([]byte, 0, 2*keep), make([]byte, 0, keep)} }}
 
-// enough is what is sent at once where more is to come, in bytes.
-const enough = 4 << 10
-
-// keep is what is kept of a body whose length the handler does not tell, in bytes,
-// before it is sent in chunks.
+// keep is what is kept of a body, in bytes, before it is sent.
 const keep = 2 << 10
 
 // Header is part of http.ResponseWriter.
@@ -64,23 +60,19 @@ func (x *exchange) Write(p []byte) (int, error) {
 		x.head(http.StatusOK)
 	}
 	switch {
+	case len(p) == 0:
+		return 0, nil
 	case x.framing == bodiless:
 		return 0, http.ErrBodyNotAllowed
 	case x.framing == declared && int64(len(p)) > x.said:
 		x.said = -1 // nor is it true of what was written
 		return 0, http.ErrContentLength
-	case !x.typed && len(p) > 0:
-		x.line("Content-Type", http.DetectContentType(p))
-		x.typed = true
-	}
-	if x.framing == declared {
+	case x.framing == declared:
 		x.said -= int64(len(p))
-		x.seal()
-		if x.out.head = append(x.out.head, p...); len(x.out.head) > enough {
-			x.flush()
-		}
-	} else if x.out.body = append(x.out.body, p...); len(x.out.body) > keep {
-		x.flush()
+	}
+	n := min(len(p), keep-len(x.out.body))
+	if x.out.body = append(x.out.body, p[:n]...); n < len(p) {
+		x.flush(p[n:], false)
 	}
 	if x.err != nil {
 		return 0, x.err
@@ -96,7 +88,7 @@ func (x *exchange) FlushError() error {
 		x.head(http.StatusOK)
 	}
 	if x.err == nil {
-		x.flush()
+		x.flush(nil, false)
 	}
 	return x.err
 }
@@ -118,15 +110,14 @@ func (x *exchange) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// head begins the answer. Callers hold mu.
+// head begins the answer, which is not sent before its first part of a body, or its end,
+// is known. Callers hold mu.
 func (x *exchange) head(status int) {
 	if x.err != nil || x.framing != unbegun {
 		return
 	}
 	h := x.Header()
-	if !x.body.drop() || x.request.Close || x.conn.server.draining.Load() || httpguts.HeaderValuesContainsToken(h["Connection"], "close") {
-		x.closing = true
-	}
+	x.closing = x.request.Close || httpguts.HeaderValuesContainsToken(h["Connection"], "close")
 	x.out = outputs.Get().(*output)
 	b := append(x.out.head[:0], "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(status), 10)
@@ -160,16 +151,17 @@ func (x *exchange) head(status int) {
 			}
 			x.framing, x.said = declared, int64(said)
 		case "Content-Type":
-			x.typed = true
+			if x.typed = true; status == http.StatusNotModified {
+				continue
+			}
+		case "Content-Encoding":
+			x.typed = x.typed || h.Get(name) != ""
 		}
 		if httpguts.ValidHeaderFieldName(name) {
 			for _, value := range h[name] {
 				x.line(name, textproto.TrimString(oneLine.Replace(value)))
 			}
 		}
-	}
-	if x.closing {
-		x.line("Connection", "close")
 	}
 }
 
@@ -180,37 +172,52 @@ func (x *exchange) line(name, value string) {
 	x.out.head = append(append(append(append(x.out.head, name...), ": "...), value...), "\r\n"...)
 }
 
-// seal ends the head.
-func (x *exchange) seal() {
-	if !x.sealed {
-		x.out.head = append(x.out.head, "\r\n"...)
-		x.sealed, x.typed = true, true
+// seal ends the head, which says how the connection and the body go on; over says that
+// all of the body is there. Where another request is to follow, all of this one is taken
+// first: some clients read nothing before they have sent it.
+func (x *exchange) seal(over bool) {
+	if x.sealed {
+		return
 	}
-}
-
-// flush sends what there is. Callers hold mu.
-func (x *exchange) flush() {
+	x.sealed = true
+	if x.closing = x.closing || x.conn.server.draining.Load() || !x.body.drop(); x.closing {
+		x.line("Connection", "close")
+	}
 	o := x.out
-	if x.framing == measured {
+	if !x.typed && len(o.body) > 0 {
+		x.line("Content-Type", http.DetectContentType(o.body))
+	}
+	switch {
+	case x.framing == measured && over:
+		o.head = append(strconv.AppendInt(append(o.head, "Content-Length: "...), int64(len(o.body)), 10), "\r\n"...)
+	case x.framing == measured:
 		x.line("Transfer-Encoding", "chunked")
 		x.framing = chunked
 	}
-	x.seal()
-	if x.framing == chunked && len(o.body) > 0 {
-		o.head = strconv.AppendInt(o.head, int64(len(o.body)), 16)
-		o.head = append(append(append(o.head, "\r\n"...), o.body...), "\r\n"...)
-		o.body = o.body[:0]
-	}
-	x.send()
+	o.head = append(o.head, "\r\n"...)
 }
 
-func (x *exchange) send() {
-	if len(x.out.head) > 0 && x.err == nil {
-		if x.err = x.conn.write(x.out.head); x.err != nil {
+// flush sends what there is, with p behind it; over says that it is the end. Callers
+// hold mu.
+func (x *exchange) flush(p []byte, over bool) {
+	x.seal(over)
+	o := x.out
+	if n := len(o.body) + len(p); x.framing == chunked && n > 0 {
+		o.head = append(strconv.AppendInt(o.head, int64(n), 16), "\r\n"...)
+		o.head = append(append(append(o.head, o.body...), p...), "\r\n"...)
+	} else {
+		o.head = append(append(o.head, o.body...), p...)
+	}
+	o.body = o.body[:0]
+	if x.framing == chunked && over {
+		o.head = append(o.head, "0\r\n\r\n"...)
+	}
+	if len(o.head) > 0 && x.err == nil {
+		if x.err = x.conn.write(o.head); x.err != nil {
 			x.End(nil)
 		}
 	}
-	x.out.head = x.out.head[:0]
+	o.head = o.head[:0]
 }
 
 // A day is the Date of a second.

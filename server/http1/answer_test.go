@@ -35,6 +35,7 @@ var answers = map[string]func(w http.ResponseWriter, r *http.Request){
 	"a body":              func(w http.ResponseWriter, _ *http.Request) { write(w, "<html>") },
 	"a body of some type": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "a/b"); write(w, "a") },
 	"a body in pieces":    func(w http.ResponseWriter, _ *http.Request) { write(w, "a"); write(w, ""); write(w, "b") },
+	"a page in pieces":    func(w http.ResponseWriter, _ *http.Request) { write(w, "<"); write(w, "html>") },
 	"two statuses":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); w.WriteHeader(200); write(w, "a") },
 	"a header too late": func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(200)
@@ -44,6 +45,21 @@ var answers = map[string]func(w http.ResponseWriter, r *http.Request){
 	"a body where none goes": func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		if _, err := io.WriteString(w, "a"); !errors.Is(err, http.ErrBodyNotAllowed) {
+			panic(err)
+		}
+	},
+	"not modified": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "a/b")
+		w.Header().Set("Content-Length", "2")
+		w.WriteHeader(http.StatusNotModified)
+	},
+	"a body in some encoding": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		write(w, "a")
+	},
+	"nothing where none goes": func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+		if n, err := w.Write(nil); n != 0 || err != nil {
 			panic(err)
 		}
 	},
@@ -67,6 +83,17 @@ var answers = map[string]func(w http.ResponseWriter, r *http.Request){
 	"a length, and much": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "9000")
 		write(w, strings.Repeat("a", 9000))
+	},
+	"a length, and more in pieces": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "183000")
+		for _, size := range []int{0, 1, 2047, 1, 2048, 2049, 40_000, 1, 100_000, 36_853} {
+			write(w, strings.Repeat("a", size))
+		}
+	},
+	"more in pieces": func(w http.ResponseWriter, _ *http.Request) {
+		for _, size := range []int{0, 1, 2047, 1, 2048, 2049, 40_000, 1, 100_000, 36_853} {
+			write(w, strings.Repeat("a", size))
+		}
 	},
 	"a length and flush": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "2")
@@ -108,6 +135,33 @@ var answers = map[string]func(w http.ResponseWriter, r *http.Request){
 		n, err := r.Body.Read(make([]byte, 1))
 		write(w, fmt.Sprint(n, err))
 	},
+	"the body, once it has answered": func(w http.ResponseWriter, r *http.Request) {
+		write(w, "a")
+		data, err := io.ReadAll(r.Body)
+		write(w, fmt.Sprint(len(data), err))
+	},
+	"the body, once it has sent": func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		data, err := io.ReadAll(r.Body)
+		write(w, fmt.Sprint(len(data), err))
+	},
+	"the body, once it has sent a close": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		w.(http.Flusher).Flush()
+		data, err := io.ReadAll(r.Body)
+		write(w, fmt.Sprint(len(data), err))
+	},
+	"the body, twice, once it has sent": func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.(http.Flusher).Flush()
+		data, err := io.ReadAll(r.Body)
+		write(w, fmt.Sprint(len(data), err))
+	},
+	"the body, closed": func(w http.ResponseWriter, r *http.Request) {
+		_ = r.Body.Close()
+		data, err := io.ReadAll(r.Body)
+		write(w, fmt.Sprint(len(data), err))
+	},
 	"the request": func(w http.ResponseWriter, r *http.Request) {
 		write(w, fmt.Sprint(r.Method, r.URL, r.Proto, r.Header, r.Host, r.ContentLength, r.Close, r.TransferEncoding, r.RequestURI, r.RemoteAddr, r.Context().Err()))
 	},
@@ -119,7 +173,10 @@ func write(w io.Writer, text string) { _, _ = io.WriteString(w, text) }
 // the body.
 func TestAnswers(t *testing.T) {
 	for name, handler := range answers {
-		for _, length := range []int{0, 2, 7, 5000, 200_000, 600_000} {
+		for _, length := range []int{0, 2, 7, 5000, 200_000, 256 << 10, 600_000} {
+			if length == 256<<10 && name == "the body, closed" {
+				continue // net/http closes the connection without a word
+			}
 			t.Run(fmt.Sprintf("%s, to a body of %d bytes", name, length), func(t *testing.T) {
 				connection := "keep-alive"
 				if length == 7 {

@@ -16,6 +16,7 @@ type body struct {
 	left   int64
 	err    error
 	closed bool
+	long   bool // too long to be dropped
 }
 
 // taken reports whether nothing of it is left to come.
@@ -27,11 +28,11 @@ func (b *body) taken() bool {
 	return b.left == 0
 }
 
-// unread reports whether more of it comes, which nobody reads.
-func (b *body) unread() bool {
+// tooLong reports whether more of it came, or comes, than is dropped.
+func (b *body) tooLong() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.left > 0 && b.err == nil
+	return b.long
 }
 
 // Read is part of io.ReadCloser.
@@ -81,29 +82,32 @@ func (c *Conn) more(p []byte, until time.Time) (int, error) {
 	return c.read(p, until)
 }
 
-// Close is part of io.ReadCloser. What is left is taken before the answer is sent.
-func (b *body) Close() error { return nil }
+// Close is part of io.ReadCloser. What is left is dropped with the answer.
+func (b *body) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	return nil
+}
 
-// maxDropped is how much of a body that nobody has read is read, in bytes.
+// maxDropped is what is too much of a body that nobody has read to be read, in bytes.
 const maxDropped = 256 << 10
 
-// drop reads what is left, and reports whether the next request can be found.
+// drop reads what is left, and reports whether the next request can be found. If so,
+// whoever reads on learns that this was not for them.
 func (b *body) drop() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.left > maxDropped {
+	if b.left >= maxDropped {
+		b.long = true
 		return false
 	}
 	var waste [1 << 10]byte
-	for b.left > 0 && (b.err == nil) {
+	for b.left > 0 && b.err == nil {
 		_, _ = b.read(waste[:]) // b.err has it
 	}
+	if b.left == 0 {
+		b.closed = true
+	}
 	return b.left == 0
-}
-
-// end lets nobody read any more.
-func (b *body) end() {
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
 }

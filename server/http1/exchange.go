@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"time"
 
@@ -28,7 +27,7 @@ type exchange struct {
 	framing framing
 	said    int64   // what Content-Length says is left, where it does
 	out     *output // head and body that are not sent yet
-	typed   bool    // the client is told what the body is, or it is too late to
+	typed   bool    // what the body is, the handler has said
 	sealed  bool    // the head is whole
 	closing bool    // with this answer
 	err     error   // of the connection, or that the answer is over
@@ -75,11 +74,15 @@ func (x *exchange) answered() (ok bool) {
 		}
 	}()
 	x.conn.server.Handler.ServeHTTP(x, x.request)
-	if ok = x.finish(); !ok && x.body.unread() {
-		_ = x.conn.CloseWrite() // what is unread would have the system take back the answer
+	if ok = x.finish(); ok {
+		return true
+	}
+	x.body.drop() // what is unread would have the system take back the answer
+	if x.body.tooLong() {
+		_ = x.conn.CloseWrite()
 		time.Sleep(farewell)
 	}
-	return ok
+	return false
 }
 
 // farewell is what a client that is still sending has to read its answer.
@@ -92,19 +95,7 @@ func (x *exchange) finish() bool {
 	if x.framing == unbegun {
 		x.head(http.StatusOK)
 	}
-	o := x.out
-	switch x.framing {
-	case measured:
-		o.head = append(strconv.AppendInt(append(o.head, "Content-Length: "...), int64(len(o.body)), 10), "\r\n"...)
-		x.seal()
-		o.head = append(o.head, o.body...)
-	case declared, bodiless:
-		x.seal()
-	case chunked:
-		x.flush()
-		o.head = append(o.head, "0\r\n\r\n"...)
-	}
-	x.send()
+	x.flush(nil, true)
 	ok := x.err == nil && !x.closing && x.said == 0
 	x.end()
 	return ok
@@ -120,13 +111,12 @@ func (x *exchange) abandon() {
 // end lets go of all that others use after it. Callers hold mu.
 func (x *exchange) end() {
 	x.conn.over()
-	x.body.end()
+	_ = x.body.Close()
 	if o := x.out; o != nil && cap(o.head) <= maxOutput {
 		o.head, o.body = o.head[:0], o.body[:0]
 		outputs.Put(o)
 	}
-	x.out, x.framing = nil, bodiless
-	x.err = errOver
+	x.out, x.err = nil, errOver
 	x.Release()
 }
 

@@ -61,6 +61,17 @@ func exchange(t *testing.T, c *tls.Conn) {
 	}
 }
 
+// asks sends the head of a request, and reads an answer that comes at once.
+func asks(t *testing.T, c *tls.Conn, path string, length int) {
+	t.Helper()
+	start := time.Now()
+	say(t, c, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", path, length))
+	line := make([]byte, len("HTTP/1.1 200"))
+	if _, err := io.ReadFull(c, line); err != nil || string(line) != "HTTP/1.1 200" || time.Since(start) != 0 {
+		t.Errorf("got %q after %v: %v", line, time.Since(start), err)
+	}
+}
+
 // rest returns what comes until the connection ends.
 func rest(c *tls.Conn) string {
 	data, _ := io.ReadAll(c)
@@ -171,6 +182,30 @@ var scenarios = []scenario{
 			t.Errorf("got %.40q", got)
 		}
 	}},
+	{name: "has its answer before it sends the body", client: func(t *testing.T, c *tls.Conn) {
+		asks(t, c, "/closing", 2)
+		time.Sleep(2 * time.Second)
+		say(t, c, "{}")
+		rest(c)
+	}},
+	{name: "has its answer and sends no body", client: func(t *testing.T, c *tls.Conn) {
+		asks(t, c, "/closing", 2)
+		rest(c)
+	}},
+	{name: "has the last answer before it sends the body", client: func(t *testing.T, c *tls.Conn) {
+		asks(t, c, "/closed", 2)
+		time.Sleep(2 * time.Second)
+		say(t, c, "{}")
+		rest(c)
+	}},
+	{name: "has the last answer and sends no body", client: func(t *testing.T, c *tls.Conn) {
+		asks(t, c, "/closed", 2)
+		rest(c)
+	}},
+	{name: "has the last answer before it sends much", client: func(t *testing.T, c *tls.Conn) {
+		asks(t, c, "/closed", 1<<20)
+		rest(c)
+	}},
 	{name: "sends line breaks behind its body", client: func(t *testing.T, c *tls.Conn) {
 		for _, breaks := range []string{"\r\n", "\n", "\n\r\n"} {
 			say(t, c, whole+breaks)
@@ -258,6 +293,14 @@ func (s scenario) run(t *testing.T, roots *x509.CertPool, now time.Time, config 
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(20 * time.Second))
 		note("%s begins", r.URL.Path)
+		switch r.URL.Path {
+		case "/closing":
+			w.Header().Set("Connection", "close")
+			_ = http.NewResponseController(w).Flush()
+		case "/closed":
+			w.Header().Set("Connection", "close")
+			return
+		}
 		body, err := io.ReadAll(r.Body)
 		note("%s has %d bytes: %v", r.URL.Path, len(body), err)
 		switch r.URL.Path {
