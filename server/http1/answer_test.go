@@ -3,6 +3,7 @@ package http1_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -270,7 +271,12 @@ func TestOver(t *testing.T) {
 		var w http.ResponseWriter
 		var r *http.Request
 		var done <-chan struct{}
-		plain(t, server, http.HandlerFunc(func(w2 http.ResponseWriter, r2 *http.Request) { w, r, done = w2, r2, r2.Context().Done() }), nil, func() {})
+		var last context.Context
+		plain(t, server, http.HandlerFunc(func(w2 http.ResponseWriter, r2 *http.Request) {
+			if last = r2.Context(); w == nil {
+				w, r, done = w2, r2, last.Done()
+			}
+		}), nil, func() {})
 		exchange(t, client)
 		<-done // who waits is let go
 		n, err := w.Write([]byte("a"))
@@ -281,6 +287,9 @@ func TestOver(t *testing.T) {
 			t.Errorf("wrote %d, %v; flushed %v; read %v", n, err, flushed, read)
 		}
 		exchange(t, client) // nothing of it came
+		if err := last.Err(); !errors.Is(err, context.Canceled) {
+			t.Errorf("nobody waited for the context, and it ended with %v", err)
+		}
 		_ = client.Close()
 	})
 }

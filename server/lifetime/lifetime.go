@@ -15,9 +15,10 @@ type Context struct {
 	parent   context.Context
 	deadline time.Time // zero: none of its own
 
-	mu     sync.Mutex
-	waited context.Context // of the standard library, from when somebody waits
-	cancel func(cause error)
+	mu       sync.Mutex
+	waited   context.Context // of the standard library, from when somebody waits
+	cancel   func(cause error)
+	released bool
 }
 
 // Begin gives it its parent, and a deadline of its own unless that is zero. It comes
@@ -81,31 +82,48 @@ func (c *Context) End(cause error) {
 	c.cancel(cause)
 }
 
-// Release is for whoever has begun it and is done: who waits is let go, where
-// somebody does.
+// Release is for whoever has begun it and is done: it has ended, for who waits and for
+// who asks later.
 func (c *Context) Release() {
-	if c.begun() != nil {
-		c.cancel(nil)
+	c.mu.Lock()
+	c.released = true
+	cancel := c.cancel
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel(nil)
 	}
 }
 
+// begun is nil as long as it goes on and nobody has waited.
 func (c *Context) begun() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.released {
+		c.wake()
+	}
 	return c.waited
 }
 
 func (c *Context) wait() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waited == nil {
-		ctx, cancel := context.WithCancelCause(c.parent)
-		c.waited, c.cancel = ctx, cancel
-		if !c.deadline.IsZero() {
-			var stop context.CancelFunc
-			c.waited, stop = context.WithDeadline(ctx, c.deadline)
-			c.cancel = func(cause error) { cancel(cause); stop() }
-		}
-	}
+	c.wake()
 	return c.waited
+}
+
+// wake has the standard library take over. Callers hold mu.
+func (c *Context) wake() {
+	if c.waited != nil {
+		return
+	}
+	ctx, cancel := context.WithCancelCause(c.parent)
+	c.waited, c.cancel = ctx, cancel
+	if !c.deadline.IsZero() {
+		var stop context.CancelFunc
+		c.waited, stop = context.WithDeadline(ctx, c.deadline)
+		c.cancel = func(cause error) { cancel(cause); stop() }
+	}
+	if c.released {
+		c.cancel(nil)
+	}
 }
