@@ -32,6 +32,10 @@ var outputs = sync.Pool{New: func() any { return &output{make([]byte, 0, 2*keep)
 // keep is what is kept of a body, in bytes, before it is sent.
 const keep = 2 << 10
 
+// much is what is sent from where it is rather than copied behind the head, in bytes.
+// Of less, a copy costs less than another record of TLS.
+const much = 32 << 10
+
 // Header is part of http.ResponseWriter.
 func (x *exchange) Header() http.Header {
 	if x.header == nil {
@@ -202,22 +206,32 @@ func (x *exchange) seal(over bool) {
 func (x *exchange) flush(p []byte, over bool) {
 	x.seal(over)
 	o := x.out
+	end := ""
 	if n := len(o.body) + len(p); x.framing == chunked && n > 0 {
 		o.head = append(strconv.AppendInt(o.head, int64(n), 16), "\r\n"...)
-		o.head = append(append(append(o.head, o.body...), p...), "\r\n"...)
-	} else {
-		o.head = append(append(o.head, o.body...), p...)
+		end = "\r\n"
 	}
-	o.body = o.body[:0]
+	o.head, o.body = append(o.head, o.body...), o.body[:0]
+	if len(p) > much {
+		x.send(o.head)
+		x.send(p)
+		o.head = append(o.head[:0], end...) // goes with what follows
+		return
+	}
+	o.head = append(append(o.head, p...), end...)
 	if x.framing == chunked && over {
 		o.head = append(o.head, "0\r\n\r\n"...)
 	}
-	if len(o.head) > 0 && x.err == nil {
-		if x.err = x.conn.write(o.head); x.err != nil {
+	x.send(o.head)
+	o.head = o.head[:0]
+}
+
+func (x *exchange) send(p []byte) {
+	if len(p) > 0 && x.err == nil {
+		if x.err = x.conn.write(p); x.err != nil {
 			x.End(nil)
 		}
 	}
-	o.head = o.head[:0]
 }
 
 // A day is the Date of a second.

@@ -1,9 +1,13 @@
 package http1_test
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/tls"
 	"io"
 	"net/http"
+	"runtime"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,4 +48,35 @@ func TestLittleIsAsked(t *testing.T) {
 		}
 		_ = client.Close()
 	})
+}
+
+// A large piece of an answer is sent from where it is.
+func TestLargeIsNotCopied(t *testing.T) {
+	piece := bytes.Repeat([]byte("a"), 8<<20)
+	for name, length := range map[string]string{"measured": "", "declared": strconv.Itoa(len(piece) + 2)} {
+		t.Run(name, func(t *testing.T) {
+			client, server := connect(t, pool, issued, &tls.Config{Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true})
+			plain(t, server, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", length)
+				write(w, "b")
+				_, _ = w.Write(piece)
+				write(w, "c")
+			}), nil, func() {})
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			say(t, client, whole)
+			res, err := http.ReadResponse(bufio.NewReader(client), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := io.Copy(io.Discard, res.Body); n != int64(len(piece))+2 || err != nil {
+				t.Errorf("got %d bytes: %v", n, err)
+			}
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > uint64(len(piece)/2) {
+				t.Errorf("%d bytes are allocated for it", n)
+			}
+			_ = client.Close()
+		})
+	}
 }
