@@ -110,7 +110,7 @@ func (x *exchange) SetReadDeadline(t time.Time) error {
 
 // SetWriteDeadline serves http.ResponseController.
 func (x *exchange) SetWriteDeadline(t time.Time) error {
-	x.conn.deadline(t)
+	x.conn.bound(x, t)
 	return nil
 }
 

@@ -75,9 +75,7 @@ func (b *body) read(p []byte) (n int, err error) {
 func (c *Conn) more(p []byte, until time.Time) (int, error) {
 	c.mu.Lock()
 	c.start, c.end = 0, 0
-	if c.armed.IsZero() || c.armed.After(until) {
-		c.arm(until)
-	}
+	c.await(until)
 	c.mu.Unlock()
 	return c.read(p, until)
 }

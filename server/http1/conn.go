@@ -31,10 +31,8 @@ type Conn struct {
 	waiting bool       // for a request, and nothing of it is there
 	looking bool       // for the client to go, which a goroutine does
 	armed   time.Time  // the deadline that the tls.Conn has for reading
-
-	writing    sync.Mutex
-	writeUntil time.Time
-	writeArmed time.Time // no earlier, and by writeSlack later at most
+	bounded bool       // is what is written, by whoever is at current
+	writing time.Time  // the deadline that the tls.Conn has for it; stays for the next
 }
 
 // Serve answers requests until the connection has ended, or a request comes that
@@ -92,9 +90,7 @@ func (c *Conn) wait(until time.Time) bool {
 		return false
 	}
 	c.waiting = true
-	if c.armed.IsZero() || c.armed.After(until) {
-		c.arm(until)
-	}
+	c.await(until)
 	c.mu.Unlock()
 	n, err := c.read(c.buf, until)
 	c.mu.Lock()
@@ -122,8 +118,20 @@ func (c *Conn) putOff(until time.Time) bool {
 	if c.waiting && c.server.draining.Load() {
 		return false
 	}
+	c.free()
 	c.arm(until)
 	return true
+}
+
+// await has a read return by a deadline, and before one for writing passes that was of
+// an answer before: TLS may write where it reads. Callers hold mu.
+func (c *Conn) await(until time.Time) {
+	if early := c.writing.Add(-writeSlack); !c.bounded && !c.writing.IsZero() && (until.IsZero() || early.Before(until)) {
+		until = early
+	}
+	if c.armed.IsZero() || c.armed.After(until) {
+		c.arm(until)
+	}
 }
 
 // arm has the tls.Conn have a deadline for reading. Callers hold mu.
@@ -154,6 +162,7 @@ func (c *Conn) Watch() {
 		c.start, c.end = 0, 0
 	}
 	c.looking = true // but where the room is full of requests to come
+	c.free()
 	c.arm(time.Time{})
 	go c.look(c.current)
 }
@@ -175,7 +184,7 @@ func (c *Conn) look(x *exchange) {
 func (c *Conn) over() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.current = nil
+	c.current, c.bounded = nil, false
 	if c.looking {
 		c.arm(past)
 		for c.looking {
@@ -200,26 +209,35 @@ func (c *Conn) Read(p []byte) (int, error) {
 // writeSlack is how much longer than it should a write may take.
 const writeSlack = time.Second
 
-// deadline bounds what is written from now on. Few requests make the tls.Conn have
-// another one.
-func (c *Conn) deadline(t time.Time) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	c.writeUntil = t
-	if t.IsZero() || !c.writeArmed.IsZero() && !c.writeArmed.Before(t) && !c.writeArmed.After(t.Add(writeSlack)) {
+// bound has all of an answer written by then; zero: whenever. Few answers make the
+// tls.Conn have another deadline.
+func (c *Conn) bound(x *exchange, t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current != x {
 		return
 	}
-	c.writeArmed = t.Add(writeSlack)
-	_ = c.SetWriteDeadline(c.writeArmed) // the next write says what is wrong
+	if c.bounded = !t.IsZero(); !c.bounded {
+		c.free()
+	} else if c.writing.Before(t) || c.writing.After(t.Add(writeSlack)) {
+		c.writing = t.Add(writeSlack)
+		_ = c.SetWriteDeadline(c.writing) // the next write says what is wrong
+	}
+}
+
+// free takes back a deadline for writing that is none of the answer in progress.
+// Callers hold mu.
+func (c *Conn) free() {
+	if !c.bounded && !c.writing.IsZero() {
+		c.writing = time.Time{}
+		_ = c.SetWriteDeadline(c.writing)
+	}
 }
 
 func (c *Conn) write(p []byte) error {
-	c.writing.Lock()
-	if c.writeUntil.IsZero() && !c.writeArmed.IsZero() {
-		c.writeArmed = time.Time{}
-		_ = c.SetWriteDeadline(c.writeArmed)
-	}
-	c.writing.Unlock()
+	c.mu.Lock()
+	c.free()
+	c.mu.Unlock()
 	_, err := c.Conn.Write(p)
 	return err
 }

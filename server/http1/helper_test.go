@@ -29,6 +29,7 @@ func connect(t *testing.T, roots *x509.CertPool, now time.Time, config *tls.Conf
 type counted struct {
 	net.Conn
 	reads, deadlines atomic.Int32
+	writeBy          atomic.Pointer[time.Time]
 	came             func() // if not nil, when something has, and before it is handed on
 }
 
@@ -48,6 +49,7 @@ func (c *counted) SetReadDeadline(t time.Time) error {
 
 func (c *counted) SetWriteDeadline(t time.Time) error {
 	c.deadlines.Add(1)
+	c.writeBy.Store(&t)
 	return c.Conn.SetWriteDeadline(t)
 }
 
