@@ -102,9 +102,7 @@ func (x *exchange) Flush() { _ = x.FlushError() } // the next write fails, too
 
 // SetReadDeadline serves http.ResponseController.
 func (x *exchange) SetReadDeadline(t time.Time) error {
-	x.body.mu.Lock()
-	x.body.until = t
-	x.body.mu.Unlock()
+	x.conn.hurry(x, t)
 	return nil
 }
 

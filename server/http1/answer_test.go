@@ -164,7 +164,7 @@ var answers = map[string]func(w http.ResponseWriter, r *http.Request){
 		write(w, fmt.Sprint(len(data), err))
 	},
 	"the request": func(w http.ResponseWriter, r *http.Request) {
-		write(w, fmt.Sprint(r.Method, r.URL, r.Proto, r.Header, r.Host, r.ContentLength, r.Close, r.TransferEncoding, r.RequestURI, r.RemoteAddr, r.Context().Err()))
+		write(w, fmt.Sprint(r.Method, r.URL, r.Proto, r.Header, r.Host, r.ContentLength, r.Close, r.TransferEncoding, r.RequestURI, r.RemoteAddr, r.Context().Err(), r.TLS != nil && r.TLS.HandshakeComplete))
 	},
 }
 

@@ -4,13 +4,11 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"time"
 )
 
 // A body is what comes behind a head.
 type body struct {
-	of    *exchange
-	until time.Time // of all of it
+	of *exchange
 
 	mu     sync.Mutex
 	left   int64
@@ -58,26 +56,26 @@ func (b *body) read(p []byte) (n int, err error) {
 	if c.start < c.end {
 		n = copy(p, c.buf[c.start:c.end])
 		c.start += n
-	} else if n, err = c.more(p, b.until); err != nil {
+	} else if n, err = c.more(p); err != nil && int64(n) < b.left {
 		b.of.End(nil)
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 	}
-	if b.left -= int64(n); b.left == 0 && err == nil {
-		err = io.EOF
+	if b.left -= int64(n); b.left == 0 {
+		err = io.EOF // whatever comes behind it
 	}
 	b.err = err
 	return n, err
 }
 
 // more reads what is too much for the room.
-func (c *Conn) more(p []byte, until time.Time) (int, error) {
+func (c *Conn) more(p []byte) (int, error) {
 	c.mu.Lock()
 	c.start, c.end = 0, 0
-	c.await(until)
+	c.await()
 	c.mu.Unlock()
-	return c.read(p, until)
+	return c.read(p)
 }
 
 // Close is part of io.ReadCloser. What is left is dropped with the answer.

@@ -21,6 +21,7 @@ type Conn struct {
 	server *Server
 	ctx    context.Context
 	remote string
+	tls    *tls.ConnectionState
 
 	buf        []byte // buf[start:end] is of the client and not yet taken
 	start, end int
@@ -30,7 +31,8 @@ type Conn struct {
 	current *exchange  // nil: between requests
 	waiting bool       // for a request, and nothing of it is there
 	looking bool       // for the client to go, which a goroutine does
-	armed   time.Time  // the deadline that the tls.Conn has for reading
+	until   time.Time  // by when what is read is there; zero: whenever
+	armed   time.Time  // the deadline that the tls.Conn has for reading, which may be earlier
 	bounded bool       // is what is written, by whoever is at current
 	writing time.Time  // the deadline that the tls.Conn has for it; stays for the next
 }
@@ -89,10 +91,10 @@ func (c *Conn) wait(until time.Time) bool {
 		c.mu.Unlock()
 		return false
 	}
-	c.waiting = true
-	c.await(until)
+	c.waiting, c.until = true, until
+	c.await()
 	c.mu.Unlock()
-	n, err := c.read(c.buf, until)
+	n, err := c.read(c.buf)
 	c.mu.Lock()
 	c.waiting = false
 	c.mu.Unlock()
@@ -100,37 +102,39 @@ func (c *Conn) wait(until time.Time) bool {
 	return n > 0 || err == nil
 }
 
-// read reads what comes before a deadline. One that is armed is no later.
-func (c *Conn) read(p []byte, until time.Time) (int, error) {
+// read reads what comes in time.
+func (c *Conn) read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
-		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(until) || !c.putOff(until) {
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.putOff() {
 			return n, err
 		}
 	}
 }
 
-// putOff arms a later deadline, unless it is a request that is waited for and none is
-// taken any more. One that came just as it was woken is read to its end.
-func (c *Conn) putOff(until time.Time) bool {
+// putOff arms the deadline that is meant where an earlier one has passed, unless it is
+// a request that is waited for and none is taken any more. One that came just as it was
+// woken is read to its end.
+func (c *Conn) putOff() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waiting && c.server.draining.Load() {
+	if c.waiting && c.server.draining.Load() || !c.until.IsZero() && !time.Now().Before(c.until) {
 		return false
 	}
 	c.free()
-	c.arm(until)
+	c.arm(c.until)
 	return true
 }
 
-// await has a read return by a deadline, and before one for writing passes that was of
-// an answer before: TLS may write where it reads. Callers hold mu.
-func (c *Conn) await(until time.Time) {
-	if early := c.writing.Add(-writeSlack); !c.bounded && !c.writing.IsZero() && (until.IsZero() || early.Before(until)) {
-		until = early
+// await has a read return when its time is over, and before a deadline for writing
+// passes that was of an answer before: TLS may write where it reads. Callers hold mu.
+func (c *Conn) await() {
+	t := c.until
+	if early := c.writing.Add(-writeSlack); !c.bounded && !c.writing.IsZero() && (t.IsZero() || early.Before(t)) {
+		t = early
 	}
-	if c.armed.IsZero() || c.armed.After(until) {
-		c.arm(until)
+	if !t.IsZero() && (c.armed.IsZero() || c.armed.After(t)) {
+		c.arm(t)
 	}
 }
 
@@ -191,6 +195,18 @@ func (c *Conn) over() {
 			c.turn.Wait()
 		}
 		c.armed = time.Time{} // whatever comes next arms it
+	}
+}
+
+// hurry has the rest of a request read by then; zero: whenever.
+func (c *Conn) hurry(x *exchange, t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current != x {
+		return
+	}
+	if c.until = t; !c.looking {
+		c.await()
 	}
 }
 

@@ -47,7 +47,7 @@ func TestWriteDeadlineIsTakenBack(t *testing.T) {
 				}
 				answer := make(chan string)
 				go func() { answer <- rest(client) }()
-				for range 60 {
+				for range 59 { // then it is closed
 					time.Sleep(time.Second)
 					c.Watch()
 					if at := below.writeBy.Load(); at != nil && !at.IsZero() && !at.After(time.Now()) {

@@ -36,29 +36,28 @@ type exchange struct {
 // begin takes a request, if a plain one is there.
 func (c *Conn) begin() (*exchange, bool) {
 	x := &exchange{conn: c}
+	var said http.Request
+	n, ok := parse(c.buf[c.start:c.end], &said, &x.url, x.values[:])
+	if !ok || n > c.server.MaxHead {
+		return nil, false
+	}
 	x.Begin(c.ctx, time.Time{})
 	ctx := context.Context(x)
 	if c.server.Context != nil {
 		ctx = c.server.Context(x)
 	}
-	var blank http.Request
-	r := blank.WithContext(ctx)
-	n, ok := parse(c.buf[c.start:c.end], r, &x.url, x.values[:])
-	if !ok || n > c.server.MaxHead {
-		return nil, false
-	}
-	r.RemoteAddr, x.request = c.remote, r
-	r.Body = http.NoBody
+	r := said.WithContext(ctx)
+	r.RemoteAddr, r.TLS, r.Body, x.request = c.remote, c.tls, http.NoBody, r
 	if x.body.left = r.ContentLength; x.body.left > 0 {
 		x.body.of, r.Body = x, &x.body
-		if int64(c.end-c.start-n) < x.body.left {
-			x.body.until = time.Now().Add(c.server.BodyTimeout)
-		}
 	}
 	c.start += n
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.current = x
-	c.mu.Unlock()
+	if int64(c.end-c.start) < x.body.left {
+		c.until = time.Now().Add(c.server.BodyTimeout)
+	}
 	return x, true
 }
 

@@ -206,6 +206,24 @@ var scenarios = []scenario{
 		asks(t, c, "/closed", 1<<20)
 		rest(c)
 	}},
+	{name: "is hurried", client: func(t *testing.T, c *tls.Conn) {
+		say(t, c, strings.Replace(whole[:len(whole)-1], "/", "/hurried", 1))
+		rest(c)
+	}},
+	{name: "is given time", client: func(t *testing.T, c *tls.Conn) {
+		exchange(t, c)
+		say(t, c, strings.Replace(whole[:len(whole)-1], "/", "/patient", 1))
+		time.Sleep(15 * time.Second)
+		say(t, c, whole[len(whole)-1:])
+		rest(c)
+	}},
+	{name: "is given all time", client: func(t *testing.T, c *tls.Conn) {
+		exchange(t, c)
+		say(t, c, strings.Replace(whole[:len(whole)-1], "/", "/unhurried", 1))
+		time.Sleep(18 * time.Second)
+		say(t, c, whole[len(whole)-1:])
+		rest(c)
+	}},
 	{name: "sends line breaks behind its body", client: func(t *testing.T, c *tls.Conn) {
 		for _, breaks := range []string{"\r\n", "\n", "\n\r\n"} {
 			say(t, c, whole+breaks)
@@ -300,6 +318,12 @@ func (s scenario) run(t *testing.T, roots *x509.CertPool, now time.Time, config 
 		case "/closed":
 			w.Header().Set("Connection", "close")
 			return
+		case "/hurried", "/patient", "/unhurried": // while it is being read
+			time.AfterFunc(time.Second, func() {
+				at := map[string]time.Time{"/hurried": time.Now().Add(time.Second), "/patient": time.Now().Add(20 * time.Second)}[r.URL.Path]
+				_ = http.NewResponseController(w).SetReadDeadline(at)
+				note("%s has a deadline", r.URL.Path)
+			})
 		}
 		body, err := io.ReadAll(r.Body)
 		note("%s has %d bytes: %v", r.URL.Path, len(body), err)

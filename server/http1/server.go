@@ -3,6 +3,11 @@
 // first request of a connection that is not, and all that come after it, are
 // net/http's. A request and its answer are net/http's for the handler in both cases,
 // and a test has both meet the same clients.
+//
+// What no handler of the gate asks for is not there: http.ServerContextKey, hijacking,
+// full duplex, trailers, and framing by a Transfer-Encoding or a Connection header of the
+// handler's, but for "close". A status below 200 is left out, and none makes WriteHeader
+// panic. A deadline for reading that passes while nobody reads ends nothing.
 package http1
 
 import (
@@ -37,7 +42,8 @@ type Server struct {
 // New makes a connection of one whose handshake is done. ctx is what the contexts of
 // its requests come of.
 func (s *Server) New(ctx context.Context, c *tls.Conn) *Conn {
-	h := &Conn{Conn: c, server: s, ctx: ctx, remote: c.RemoteAddr().String()}
+	state := c.ConnectionState()
+	h := &Conn{Conn: c, server: s, ctx: ctx, remote: c.RemoteAddr().String(), tls: &state}
 	h.turn = sync.NewCond(&h.mu)
 	return h
 }
