@@ -37,11 +37,11 @@ func TestReleased(t *testing.T) {
 				if cause := context.Cause(&c); cause != context.Canceled {
 					t.Errorf("ended for %v", cause)
 				}
-				if child, cancel := context.WithCancel(&c); child.Err() != context.Canceled {
+				child, cancel := context.WithCancel(&c)
+				if child.Err() != context.Canceled {
 					t.Error("what comes of it goes on")
-				} else {
-					cancel()
 				}
+				cancel()
 				if c.Value(key{}) != 1 {
 					t.Error("it has no values")
 				}
