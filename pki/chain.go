@@ -19,7 +19,7 @@ type chain struct {
 func (b *Bundle) usable(verified [][]*x509.Certificate, id *Identity) []*chain {
 	var chains []*chain
 	for _, certs := range verified {
-		if len(certs) > maxChain || !b.vouches(certs[len(certs)-1], id) {
+		if len(certs) > MaxChain || !b.vouches(certs[len(certs)-1], id) {
 			continue
 		}
 		c := &chain{certs: certs, notBefore: certs[0].NotBefore, notAfter: certs[0].NotAfter}

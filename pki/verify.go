@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// maxChain bounds a verified chain, leaf and root included.
-const maxChain = 6
+// MaxChain bounds what a client sends, and a verified chain, leaf and root included.
+const MaxChain = 6
 
 // TLSOptions shape the server side of a handshake.
 type TLSOptions struct {
@@ -78,8 +78,8 @@ func (s *Snapshot) Verify(sent []*x509.Certificate, now func() time.Time) (*Peer
 	if len(sent) == 0 {
 		return nil, refuse(NoCertificate, "no certificate")
 	}
-	if len(sent) > maxChain {
-		return nil, refuse(BadCertificate, fmt.Sprintf("chain of more than %d certificates", maxChain))
+	if len(sent) > MaxChain {
+		return nil, refuse(BadCertificate, fmt.Sprintf("chain of more than %d certificates", MaxChain))
 	}
 	intermediates := x509.NewCertPool()
 	for _, c := range sent[1:] {
@@ -103,8 +103,8 @@ func CheckChain(sent []*x509.Certificate, verified [][]*x509.Certificate) error 
 	if len(sent) == 0 || len(verified) == 0 {
 		return refuse(NoCertificate, "no verified client certificate")
 	}
-	if len(sent) > maxChain || !slices.ContainsFunc(verified, func(c []*x509.Certificate) bool { return len(c) <= maxChain }) {
-		return refuse(BadCertificate, fmt.Sprintf("chain of more than %d certificates", maxChain))
+	if len(sent) > MaxChain || !slices.ContainsFunc(verified, func(c []*x509.Certificate) bool { return len(c) <= MaxChain }) {
+		return refuse(BadCertificate, fmt.Sprintf("chain of more than %d certificates", MaxChain))
 	}
 	return CheckLeaf(sent[0])
 }

@@ -109,7 +109,7 @@ func TestHandshakeReason(t *testing.T) {
 	old := ca.Intermediate(t, "expired", func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) })
 	early := ca.Intermediate(t, "not yet", func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) })
 	deep := ca
-	for range maxChain {
+	for range MaxChain {
 		deep = deep.Intermediate(t, "deeper", nil)
 	}
 	asLeaf := ca.Issue(t, pkitest.Leaf{IsCA: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature})
@@ -123,7 +123,7 @@ func TestHandshakeReason(t *testing.T) {
 		names[i] = "a.example.org"
 	}
 	padded := ca.Issue(t, good)
-	for range maxChain {
+	for range MaxChain {
 		padded.TLS.Certificate = append(padded.TLS.Certificate, other.Cert.Raw)
 	}
 	garbage := ca.Issue(t, good)

@@ -50,6 +50,13 @@ func (ca *CA) Sibling(t testing.TB, edit func(*x509.Certificate)) *CA {
 	return makeCAWith(t, ca.key, ca.Cert.Subject.CommonName, ca.issuer, edit)
 }
 
+// CrossSigned makes another certificate for the same CA, name and key, below
+// another one; edit may be nil.
+func (ca *CA) CrossSigned(t testing.TB, by *CA, edit func(*x509.Certificate)) *CA {
+	t.Helper()
+	return makeCAWith(t, ca.key, ca.Cert.Subject.CommonName, by, edit)
+}
+
 // Intermediate makes a CA below ca; edit (which may be nil) changes its
 // template, to add name constraints or a path length.
 func (ca *CA) Intermediate(t testing.TB, name string, edit func(*x509.Certificate)) *CA {

@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,10 @@ import (
 	"github.com/sangate/sangate/server/doctor"
 	"github.com/sangate/sangate/server/servertest"
 )
+
+// alike are set-ups that the doctor cannot tell from what it names, so it tells of
+// them beside it: what the gate has for each.
+var alike = map[string]string{"a revocation list that is stale": "revocation_unknown"}
 
 // A set-up that does not work: by breaks it and returns what mends it.
 var broken = []struct {
@@ -111,7 +116,37 @@ var broken = []struct {
 		w.show(o, pkitest.NewCA(w, "Test CA").Issue(w, agent))
 		return func() { w.show(o, w.Gate.Cert("acme")) }
 	}},
-	{"revoked", "handshake", "revoked", "key are right", func(w *world, o *doctor.Options) func() {
+	{"a file of more certificates than are read", "client certificate", "bad_certificate", "8 certificates", func(w *world, o *doctor.Options) func() {
+		long := w.Gate.Cert("acme")
+		for range 7 {
+			long.TLS.Certificate = append(long.TLS.Certificate, w.CA.Cert.Raw)
+		}
+		w.show(o, long)
+		return func() { w.show(o, w.Gate.Cert("acme")) }
+	}},
+	{"a constraint of the intermediate", "client certificate", "untrusted", "example.org.* not permitted", func(w *world, o *doctor.Options) func() {
+		narrow := w.CA.Intermediate(w, "Narrow", func(c *x509.Certificate) { c.PermittedURIDomains = []string{"else.example"} })
+		w.show(o, narrow.Issue(w, agent))
+		return func() { w.show(o, w.inter.Issue(w, agent)) }
+	}},
+	{"an intermediate that is over", "client certificate", "expired", "Test Intermediate ended at", func(w *world, o *doctor.Options) func() {
+		w.show(o, w.inter.Sibling(w, over).Issue(w, agent))
+		return func() { w.show(o, w.inter.Issue(w, agent)) }
+	}},
+	{"a revocation list that is stale", "handshake", "revoked", "nothing in .* by itself", func(w *world, _ *doctor.Options) func() {
+		list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: ago(2), NextUpdate: ago(1)}, w.CA.Cert, w.CA.Key())
+		if err != nil {
+			w.Fatal(err)
+		}
+		w.Write("stale.crl", list)
+		w.Configure(func(yaml string) string {
+			return strings.Replace(yaml, "{denylist: denylist}", "{denylist: denylist, crl: [stale.crl]}", 1)
+		})
+		return func() {
+			w.Configure(func(yaml string) string { return strings.Replace(yaml, ", crl: [stale.crl]", "", 1) })
+		}
+	}},
+	{"revoked", "handshake", "revoked", "nothing in .* by itself", func(w *world, o *doctor.Options) func() {
 		cert := w.Gate.Cert("acme")
 		w.show(o, cert)
 		sum := sha256.Sum256(cert.Leaf.Raw)
@@ -169,6 +204,8 @@ var (
 )
 
 func ago(hours int) time.Time { return time.Now().Add(-time.Duration(hours) * time.Hour) }
+
+func over(c *x509.Certificate) { c.NotAfter = ago(0).Add(-10 * time.Minute) }
 
 func many(n int) (out []string) {
 	for i := range n {

@@ -91,128 +91,13 @@ func (e *examination) serverCertificate(context.Context) string {
 
 // verify looks at the server's leaf; an invalid date or usage is told before a name.
 func (e *examination) verify(intermediates []*x509.Certificate) error {
-	opts := x509.VerifyOptions{Roots: e.roots, Intermediates: x509.NewCertPool(), CurrentTime: e.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	for _, c := range intermediates {
-		opts.Intermediates.AddCert(c)
-	}
+	opts := x509.VerifyOptions{Roots: e.roots, Intermediates: pool(intermediates), CurrentTime: e.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	leaf := e.met.state.PeerCertificates[0]
 	if _, err := leaf.Verify(opts); err != nil {
 		return err
 	}
 	host, _, _ := strings.Cut(e.host, "%") // a zone is this machine's business
 	return leaf.VerifyHostname(host)
-}
-
-// clientCertificate looks at the client's files as the gate will, as far as that can
-// be seen from here.
-func (e *examination) clientCertificate(context.Context) string {
-	switch {
-	case e.Files.Cert == "":
-		e.tell("none given")
-		return string(pki.NoCertificate)
-	case len(e.chain) == 0:
-		e.tell("%v", e.ownErr)
-		return ClientFiles
-	}
-	leaf, now := e.chain[0], e.Now()
-	e.tell("%s", described(leaf))
-	if e.ownErr != nil {
-		e.tell("%v", e.ownErr)
-		if errors.Is(e.ownErr, pki.ErrKeyMismatch) {
-			return KeyMismatch
-		}
-		return ClientFiles
-	}
-	for _, c := range e.chain {
-		switch {
-		case now.After(c.NotAfter):
-			e.tell("%s ended at %s", c.Subject, date(c.NotAfter))
-			return string(pki.Expired)
-		case now.Before(c.NotBefore):
-			e.tell("%s begins at %s", c.Subject, date(c.NotBefore))
-			return string(pki.NotYetValid)
-		}
-	}
-	if err := pki.CheckLeaf(leaf); err != nil {
-		e.tell("%v", err)
-		return string(pki.ReasonOf(err, pki.BadCertificate))
-	}
-	identity, err := pki.ParseIdentity(leaf)
-	if err != nil {
-		e.tell("%v", err)
-		return string(pki.ReasonOf(err, pki.SANInvalid))
-	}
-	for _, san := range identity.SANs {
-		e.tell("%s", san)
-	}
-	return e.anchored()
-}
-
-// anchored compares who issued the client's certificate with whom the gate asks
-// for. Issuers that the client does not send are looked for where they might be
-// seen: in what the server sends and in the CA file.
-func (e *examination) anchored() string {
-	if len(e.met.acceptable) == 0 {
-		e.tell("the gate does not say which CAs it takes")
-		return ""
-	}
-	top, ok := e.climb(e.chain[0], e.chain[1:])
-	if ok {
-		return ""
-	}
-	seen := append(slices.Clone(e.met.state.PeerCertificates), e.anchors...)
-	if _, ok := e.climb(top, seen); ok {
-		e.tell("%s has no certificate of %s, which issued %s", e.Files.Cert, top.Issuer, top.Subject)
-		return MissingIntermediate
-	}
-	var wanted []string
-	for _, name := range e.met.acceptable {
-		wanted = append(wanted, distinguished(name))
-	}
-	e.tell("the gate takes certificates of %s; %s is by %s", strings.Join(wanted, "; "), top.Subject, top.Issuer)
-	return string(pki.Untrusted)
-}
-
-// climb follows the issuers of a certificate up through others, to one whose issuer
-// the gate asks for, or as far as it goes.
-func (e *examination) climb(c *x509.Certificate, through []*x509.Certificate) (top *x509.Certificate, ok bool) {
-	for range len(through) + 1 {
-		if slices.ContainsFunc(e.met.acceptable, func(name []byte) bool { return bytes.Equal(name, c.RawIssuer) }) {
-			return c, true
-		}
-		i := slices.IndexFunc(through, func(ca *x509.Certificate) bool {
-			return bytes.Equal(ca.RawSubject, c.RawIssuer) && c.CheckSignatureFrom(ca) == nil
-		})
-		if i < 0 {
-			break
-		}
-		c = through[i]
-	}
-	return c, false
-}
-
-// handshake tells what the gate said to the certificate.
-func (e *examination) handshake(context.Context) string {
-	err := e.met.handshake
-	if err == nil {
-		e.tell("the gate took the certificate")
-		return ""
-	}
-	e.tell("%s", reasonOf(err))
-	switch alertOf(err) {
-	case alertExpired:
-		e.tell("by this machine's clock nothing in %s is past its end", e.Files.Cert)
-		return Clock
-	case alertUnknownCA:
-		e.tell("the gate knows a CA of the name %s, with another key", e.chain[len(e.chain)-1].Issuer)
-		return string(pki.Untrusted)
-	case alertUnknownOrBad, alertRevoked:
-		e.tell("chain, dates, usage, names and key are right")
-		return string(pki.Revoked)
-	case alertRequired:
-		return string(pki.NoCertificate)
-	}
-	return string(pki.BadCertificate)
 }
 
 func described(c *x509.Certificate) string {

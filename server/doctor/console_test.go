@@ -46,6 +46,8 @@ func TestConsoleNamesTheCause(t *testing.T) {
 			reason := set.finding
 			if as, ok := seenAs[reason]; ok {
 				reason = as
+			} else if as, ok := alike[set.name]; ok {
+				reason = as
 			}
 			entry, _ := docs.Reason(reason)
 			first, _, _ := strings.Cut(strings.ReplaceAll(entry.Do, "`", ""), ".")

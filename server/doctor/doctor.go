@@ -79,6 +79,8 @@ type examination struct {
 	chain   []*x509.Certificate // the client's own
 	own     *tls.Certificate    // nil where there is none that could be shown
 	ownErr  error
+	late    string              // what is wrong with the dates of others in the file than the leaf
+	tops    []*x509.Certificate // of the chain, whose issuers the gate asks for
 
 	met      *meeting
 	metadata metadata
@@ -107,15 +109,13 @@ func Examine(ctx context.Context, opts Options) (*Report, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	e := &examination{Options: opts, roots: x509.NewCertPool()}
+	e := &examination{Options: opts}
 	bundle, err := pki.LoadBundle(opts.CA)
 	if err != nil {
 		return nil, err
 	}
 	e.anchors = bundle.Certificates()
-	for _, ca := range e.anchors {
-		e.roots.AddCert(ca)
-	}
+	e.roots = pool(e.anchors)
 	if err := e.parseURL(); err != nil {
 		return nil, err
 	}

@@ -100,6 +100,9 @@ func TestBroken(t *testing.T) {
 			if i < 0 || r.Steps[i].Name != b.step || !regexp.MustCompile(b.tells).MatchString(strings.Join(r.Steps[i].Detail, "\n")) {
 				t.Errorf("it does not tell %q in step %s\n%s", b.tells, b.step, told(r))
 			}
+			if text := told(r); !strings.Contains(text, alike[b.name]) {
+				t.Errorf("it does not tell of %s\n%s", alike[b.name], text)
+			}
 			if text := told(r); strings.Contains(text, w.Key("acme")) || strings.Contains(text, "PRIVATE KEY") {
 				t.Errorf("a secret is told\n%s", text)
 			}
