@@ -13,7 +13,6 @@ import (
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
-	"github.com/sangate/sangate/server/tenant"
 )
 
 // NotAGate is a server that takes the certificate and answers otherwise than a gate.
@@ -91,73 +90,16 @@ func (e *examination) gate(ctx context.Context) string {
 		e.tell("%v", err)
 		return NoAnswer
 	}
-	_ = json.Unmarshal(res.body, &e.metadata) // what it does not tell is not compared
-	if len(e.metadata.Servers) > 0 {
-		e.tell("it takes tokens of %s", strings.Join(e.metadata.Servers, ", "))
+	var known metadata
+	if err := json.Unmarshal(res.body, &known); res.status != http.StatusOK || err != nil {
+		e.tell("GET %s: status %d; which tokens it takes is not known", answer.MetadataPath, res.status)
+		return ""
+	}
+	e.metadata = &known
+	if len(known.Servers) > 0 {
+		e.tell("it takes tokens of %s", strings.Join(known.Servers, ", "))
 	}
 	return ""
-}
-
-// request asks for the tools, as the client would, and where that is refused with
-// less, to learn by what.
-func (e *examination) request(ctx context.Context) string {
-	res, err := e.ask(ctx, "/tools", e.Token, e.TenantHeader)
-	if err != nil {
-		e.tell("%v", err)
-		return NoAnswer
-	}
-	if res.status == http.StatusOK {
-		return e.tools(res)
-	}
-	e.tell("GET /tools: %d %s %q (request id %q)", res.status, res.code, res.text, res.header.Get("X-Request-Id"))
-	status := func(token, header *string) int {
-		res, err := e.ask(ctx, "/tools", token, header)
-		if err != nil {
-			return 0
-		}
-		return res.status
-	}
-	if e.TenantHeader != nil && (res.status == http.StatusForbidden || res.status == http.StatusBadRequest) {
-		if status(e.Token, nil) == http.StatusOK {
-			e.tell("without X-Octopus-Tenant-Id it is let in")
-			if res.status == http.StatusBadRequest {
-				return string(auth.HeaderMalformed)
-			}
-			return string(auth.HeaderMismatch)
-		}
-	}
-	switch res.status {
-	case http.StatusBadRequest:
-		return string(auth.TokenMalformed)
-	case http.StatusTooManyRequests:
-		e.tell("again after %q s", res.header.Get("Retry-After"))
-		return string(auth.RateLimited)
-	case http.StatusServiceUnavailable:
-		return string(auth.JWKSUnavailable)
-	case http.StatusForbidden:
-		switch {
-		case res.code == "insufficient_scope":
-			e.tell("%s", res.header.Get("WWW-Authenticate"))
-			return string(auth.TokenScope)
-		case e.Token != nil && status(nil, nil) != http.StatusForbidden:
-			e.tell("with the certificate alone it is asked for a token: the certificate has a tenant, and the token is of another")
-			return string(auth.TenantMismatch)
-		}
-		e.tell("with the certificate alone it is refused as well: no tenant, or two, or one that is switched off")
-		return string(tenant.Unmapped)
-	case http.StatusUnauthorized:
-		switch {
-		case strings.EqualFold(res.header.Get("Connection"), "close") && strings.Contains(res.text, "certificate"):
-			return string(pki.CertRevoked)
-		case e.Token == nil:
-			return string(auth.TokenMissing)
-		case strings.Count(*e.Token, ".") == 2:
-			e.tell("what it says of itself is right; its key or signature is not")
-			return string(auth.TokenSignature)
-		}
-		return string(auth.TokenUnknown)
-	}
-	return NotAGate
 }
 
 // tools tells what may be called, and whether what is to be is among it.

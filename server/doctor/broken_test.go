@@ -8,12 +8,12 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,14 +24,25 @@ import (
 
 // alike are set-ups that the doctor cannot tell from what it names, so it tells of
 // them beside it: what the gate has for each.
-var alike = map[string]string{"a revocation list that is stale": "revocation_unknown"}
+var alike = map[string]string{
+	"a revocation list that is stale": "revocation_unknown",
+	"a key that is over":              "token_expired",
+	"a key that is revoked":           "token_revoked",
+	"a key pinned to another name":    "binding_mismatch",
+	"a token that is not bound":       "binding_missing",
+	"a token of an unpublished key":   "token_key_unknown",
+}
 
-// A set-up that does not work: by breaks it and returns what mends it.
-var broken = []struct {
+// A setup does not work: by breaks it and returns what mends it.
+type setup struct {
 	name, step, finding string
 	tells               string // beside the finding
 	by                  func(w *world, o *doctor.Options) (mend func())
-}{
+}
+
+var broken = slices.Concat(brokenWays, brokenTokens)
+
+var brokenWays = []setup{
 	{"http:// in the URL", "address", "scheme", "http://", url(func(w *world) string { return strings.Replace(w.URL, "https", "http", 1) })},
 	{"a name that is not there", "address", "dns", `gate\.invalid`, url(func(*world) string { return "https://gate.invalid:8443" })},
 	{"port closed", "connection", "port_closed", "connection refused", url(func(w *world) string { return "https://" + w.closed() })},
@@ -162,40 +173,6 @@ var broken = []struct {
 		w.show(o, w.CA.Issue(w, pkitest.Leaf{URIs: agent.URIs, Key: key}))
 		return func() { w.show(o, w.Gate.Cert("acme")) }
 	}},
-
-	{"no token", "request", "token_missing", "401", token(nil)},
-	{"an empty token file", "token", "token_missing", "empty", text("")},
-	{"Bearer in the token file", "token", "token_malformed", "character 7", text("Bearer x")},
-	{"a line break", "token", "token_malformed", `character 4 is '\\n'`, text("sgk\n_x")},
-	{"a key mistyped", "token", "token_unknown", "checksum", token(func(w *world, _ *doctor.Options) string { return w.Key("acme")[:64] + "_" })},
-	{"a key of another gate", "request", "token_unknown", "Invalid token", text("some-other-key")},
-	{"globex's key", "request", "tenant_mismatch", "of another", token(func(w *world, _ *doctor.Options) string { return w.Key("globex") })},
-	{"token over", "token", "token_expired", "ended at", claims(servertest.Claims{"exp": ago(1).Unix()})},
-	{"token too young", "token", "token_not_yet_valid", "begins at", claims(servertest.Claims{"nbf": ago(-1).Unix()})},
-	{"token of another issuer", "token", "token_issuer", "takes tokens of", claims(servertest.Claims{"iss": "https://else.example"})},
-	{"token for another API", "token", "token_audience", "takes tokens for gate", claims(servertest.Claims{"aud": "else"})},
-	{"token without scope", "request", "token_scope", "MCP.Call", claims(servertest.Claims{"scp": "Else"})},
-	{"token of another certificate", "token", "binding_mismatch", "another certificate",
-		claims(servertest.Claims{"cnf": map[string]string{"x5t#S256": base64.RawURLEncoding.EncodeToString(make([]byte, 32))}})},
-	{"token that nobody signed", "token", "token_algorithm", "none", token(func(w *world, _ *doctor.Options) string {
-		return w.issuer.Sign(servertest.Claims{"alg": "none", "kid": "k1"}, w.claims())
-	})},
-	{"token changed on its way", "request", "token_signature", "signature is not", token(func(w *world, _ *doctor.Options) string {
-		good := w.issuer.Token(w.claims())
-		return good[:len(good)-8] + "AAAAAAAA"
-	})},
-	{"token of globex", "request", "tenant_mismatch", "of another", claims(servertest.Claims{"tenant": "globex"})},
-	{"an issuer that does not answer", "request", "jwks_unavailable", "503", claims(servertest.Claims{"iss": "https://127.0.0.1:1"})},
-	{"header of another tenant", "request", "header_mismatch", "without X-Octopus-Tenant-Id", header("globex")},
-	{"header that is a list", "request", "header_malformed", "400", header("acme,globex")},
-	{"a name that no rule has", "request", "san_unmapped", "as well", func(w *world, o *doctor.Options) func() {
-		w.show(o, w.Gate.Cert("initech"))
-		return func() { w.show(o, w.Gate.Cert("acme")) }
-	}},
-	{"a tool that the tenant has not", "request", "tool_denied", `"zendesk_get_ticket" is not`, func(_ *world, o *doctor.Options) func() {
-		o.Tool = "zendesk_get_ticket"
-		return func() { o.Tool = "echo" }
-	}},
 }
 
 var (
@@ -228,6 +205,18 @@ func clock(off time.Duration) func(*world, *doctor.Options) func() {
 	}
 }
 
+// configured changes the gate's configuration first.
+func configured(old, new string, by func(*world, *doctor.Options) func()) func(*world, *doctor.Options) func() {
+	return func(w *world, o *doctor.Options) func() {
+		w.Configure(func(yaml string) string { return strings.Replace(yaml, old, new, 1) })
+		mend := by(w, o)
+		return func() {
+			mend()
+			w.Configure(func(yaml string) string { return strings.Replace(yaml, new, old, 1) })
+		}
+	}
+}
+
 // server has the gate show a certificate, for once; with its intermediate, because
 // the gate has shown one already, and takes files without it as cut off.
 func server(l pkitest.Leaf) func(*world, *doctor.Options) func() {
@@ -241,41 +230,6 @@ func shown(l pkitest.Leaf) func(*world, *doctor.Options) func() {
 	return func(w *world, o *doctor.Options) func() {
 		w.show(o, w.CA.Issue(w, l))
 		return func() { w.show(o, w.Gate.Cert("acme")) }
-	}
-}
-
-func token(of func(w *world, o *doctor.Options) string) func(*world, *doctor.Options) func() {
-	return func(w *world, o *doctor.Options) func() {
-		good := o.Token
-		o.Token = nil
-		if of != nil {
-			o.Token = new(of(w, o))
-		}
-		return func() { o.Token = good }
-	}
-}
-
-func text(s string) func(*world, *doctor.Options) func() {
-	return token(func(*world, *doctor.Options) string { return s })
-}
-
-// claims has the client send a JWT with something changed; without the change it
-// is let in.
-func claims(change servertest.Claims) func(*world, *doctor.Options) func() {
-	return func(w *world, o *doctor.Options) func() {
-		o.Token = new(w.issuer.Token(w.claims().With(change)))
-		return func() { o.Token = new(w.issuer.Token(w.claims())) }
-	}
-}
-
-func (w *world) claims() servertest.Claims {
-	return w.issuer.Claims("acme").With(servertest.Claims{"scp": "MCP.Call"})
-}
-
-func header(value string) func(*world, *doctor.Options) func() {
-	return func(_ *world, o *doctor.Options) func() {
-		o.TenantHeader = &value
-		return func() { o.TenantHeader = new("acme") }
 	}
 }
 

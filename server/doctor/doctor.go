@@ -18,6 +18,7 @@ import (
 
 	"github.com/sangate/sangate/docs"
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/jwt"
 )
 
 // Bounds of an examination.
@@ -25,7 +26,8 @@ const (
 	dialTimeout    = 5 * time.Second // of each address
 	requestTimeout = 10 * time.Second
 	maxAnswer      = 4 << 20
-	maxSkew        = time.Minute // of clocks
+	maxSkew        = time.Minute     // of clocks
+	maxLeeway      = 5 * time.Minute // a gate's for tokens: issuers[].clockSkew
 )
 
 // Options are what the client has. URL and CA are required.
@@ -83,7 +85,9 @@ type examination struct {
 	tops    []*x509.Certificate // of the chain, whose issuers the gate asks for
 
 	met      *meeting
-	metadata metadata
+	metadata *metadata  // nil: it is not told
+	keyID    string     // of the token, where it is an API key
+	claim    *jwt.Claim // what the token says of itself, where it is a JWT
 	step     *Step
 }
 

@@ -17,14 +17,15 @@ import (
 // A recorder answers as a gate does, and keeps what it was sent for Authorization.
 type recorder struct {
 	*httptest.Server
-	mu   sync.Mutex
-	sent []string
+	metadata func(http.ResponseWriter)
+	mu       sync.Mutex
+	sent     []string
 }
 
 // record starts one; cert is what it shows on its nth connection, from 0.
 func record(t *testing.T, cert func(n int) *pkitest.Cert) *recorder {
 	t.Helper()
-	r := new(recorder)
+	r := &recorder{metadata: func(w http.ResponseWriter) { _, _ = io.WriteString(w, "{}") }}
 	r.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		r.sent = append(r.sent, req.Header["Authorization"]...)
@@ -36,7 +37,7 @@ func record(t *testing.T, cert func(n int) *pkitest.Cert) *recorder {
 		case "/tools":
 			_, _ = io.WriteString(w, "[]")
 		default:
-			_, _ = io.WriteString(w, "{}")
+			r.metadata(w)
 		}
 	}))
 	r.Config.ErrorLog = log.New(io.Discard, "", 0)

@@ -28,52 +28,64 @@ func (e *examination) token(context.Context) string {
 	}
 	switch id, isKey := apikey.Parse(text); {
 	case isKey:
+		e.keyID = id
 		e.tell("API key %s", id)
-		return ""
 	case strings.HasPrefix(text, "sgk_"):
 		e.tell("an API key of %d characters whose checksum is wrong: mistyped or cut off", len(text))
 		return string(auth.TokenUnknown)
 	case strings.Count(text, ".") != 2:
 		e.tell("%d characters, no API key and no JWT", len(text))
-		return ""
+	case e.metadata != nil && len(e.metadata.Servers) == 0:
+		e.tell("a JWT, it seems; the gate takes tokens of nobody: API keys only")
+	default:
+		return e.jwt(text)
 	}
-	return e.jwt(text)
+	return ""
 }
 
 // jwt compares what a token says of itself with the clock, the gate's metadata and
-// the client's certificate.
+// the client's certificate. Near its end it is the gate that decides.
 func (e *examination) jwt(text string) string {
 	says, refused := jwt.Unverified(text)
 	if refused != nil {
 		e.tell("%s", refused.Detail)
 		return string(refused.Reason)
 	}
+	e.claim = says
 	now := e.Now()
 	e.tell("JWT of %s for %s, to %s", says.Issuer, strings.Join(says.Audience, ", "), date(says.Expires))
-	fingerprint := sha256.Sum256(e.chain[0].Raw)
 	switch {
-	case now.After(says.Expires.Add(maxSkew)):
+	case now.After(says.Expires.Add(maxLeeway)):
 		e.tell("it ended at %s", date(says.Expires))
 		return string(auth.TokenExpired)
-	case now.Before(says.NotBefore.Add(-maxSkew)):
+	case now.Before(says.NotBefore.Add(-maxLeeway)):
 		e.tell("it begins at %s", date(says.NotBefore))
 		return string(auth.TokenNotYetValid)
-	case !slices.Contains(e.metadata.Servers, says.Issuer):
-		e.tell("the gate takes tokens of %s", orNobody(e.metadata.Servers))
-		return string(auth.TokenIssuer)
-	case len(e.metadata.Audiences) > 0 && !slices.ContainsFunc(says.Audience, func(aud string) bool { return slices.Contains(e.metadata.Audiences, aud) }):
-		e.tell("the gate takes tokens for %s", strings.Join(e.metadata.Audiences, ", "))
-		return string(auth.TokenAudience)
-	case says.Binding.Other, says.Binding.Certificate && !says.Binding.Matches(&fingerprint):
+	case now.After(says.Expires), now.Before(says.NotBefore):
+		e.tell("its time is over, or has not come; the gate may allow for clocks")
+	}
+	if finding := e.taken(says); finding != "" {
+		return finding
+	}
+	fingerprint := sha256.Sum256(e.chain[0].Raw)
+	if says.Binding.Other || says.Binding.Certificate && !says.Binding.Matches(&fingerprint) {
 		e.tell("it is bound to another certificate, or another kind of key, than %s", e.Files.Cert)
 		return string(auth.BindingMismatch)
 	}
 	return ""
 }
 
-func orNobody(servers []string) string {
-	if len(servers) == 0 {
-		return "nobody: API keys only"
+// taken compares issuer and audience with those that the gate takes.
+func (e *examination) taken(says *jwt.Claim) string {
+	switch known := e.metadata; {
+	case known == nil:
+		e.tell("its issuer and audience are not compared")
+	case !slices.Contains(known.Servers, says.Issuer):
+		e.tell("the gate takes tokens of %s", strings.Join(known.Servers, ", "))
+		return string(auth.TokenIssuer)
+	case len(known.Audiences) > 0 && !slices.ContainsFunc(says.Audience, func(aud string) bool { return slices.Contains(known.Audiences, aud) }):
+		e.tell("the gate takes tokens for %s", strings.Join(known.Audiences, ", "))
+		return string(auth.TokenAudience)
 	}
-	return strings.Join(servers, ", ")
+	return ""
 }
