@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -63,23 +64,24 @@ func (w *world) talks(says string) string {
 	return l.Addr().String()
 }
 
-// full returns an address whose queue of connections is full, so that the kernel
+// full listens on an address, and returns it, whose queue of connections is full, so that the kernel
 // drops what comes, as a firewall does.
-func (w *world) full() string {
+func (w *world) full(at string) string {
 	w.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		w.Fatal(err)
 	}
 	w.Cleanup(func() { _ = syscall.Close(fd) })
-	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
+	want := netip.MustParseAddrPort(at)
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: want.Addr().As4(), Port: int(want.Port())}), syscall.Listen(fd, 0)); err != nil {
 		w.Fatal(err)
 	}
 	name, err := syscall.Getsockname(fd)
 	if err != nil {
 		w.Fatal(err)
 	}
-	addr := (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: name.(*syscall.SockaddrInet4).Port}).String()
+	addr := netip.AddrPortFrom(want.Addr(), uint16(name.(*syscall.SockaddrInet4).Port)).String()
 	for range 8 {
 		conn, err := net.DialTimeout("tcp", addr, 300*time.Millisecond)
 		if err != nil {
@@ -93,9 +95,9 @@ func (w *world) full() string {
 
 // web returns the URL of a server that is no gate, with a certificate of the gate's
 // CA, and treats clients' so.
-func (w *world) web(auth tls.ClientAuthType, l pkitest.Leaf) string {
+func (w *world) web(auth tls.ClientAuthType, l pkitest.Leaf, h http.HandlerFunc) string {
 	w.Helper()
-	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s := httptest.NewUnstartedServer(h)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{w.CA.Issue(w, l).TLS}, ClientAuth: auth}
 	s.StartTLS()

@@ -35,7 +35,7 @@ type metadata struct {
 
 // ask sends one request over a connection to a server that proves itself.
 func (e *examination) ask(ctx context.Context, path string, token, header *string) (*reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.Wait)
 	defer cancel()
 	transport := &http.Transport{
 		DisableKeepAlives: true,
@@ -74,6 +74,12 @@ func (e *examination) gate(ctx context.Context) string {
 	var health struct{ Status, Error string }
 	_ = json.Unmarshal(m.body, &health)
 	switch {
+	case m.status == 0:
+		e.tell("GET /health: %v", m.unanswered)
+		if silent(m.unanswered) {
+			return NoAnswer
+		}
+		return NotAGate
 	case m.header.Get("X-Request-Id") == "" || health.Status == "" && health.Error == "":
 		e.tell("GET /health: status %d, no answer of a gate", m.status)
 		return NotAGate

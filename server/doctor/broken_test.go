@@ -10,7 +10,9 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"math/big"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,11 +48,11 @@ var brokenWays = []setup{
 	{"http:// in the URL", "address", "scheme", "http://", url(func(w *world) string { return strings.Replace(w.URL, "https", "http", 1) })},
 	{"a name that is not there", "address", "dns", `gate\.invalid`, url(func(*world) string { return "https://gate.invalid:8443" })},
 	{"port closed", "connection", "port_closed", "connection refused", url(func(w *world) string { return "https://" + w.closed() })},
-	{"packets are dropped", "connection", "unreachable", "i/o timeout", url(func(w *world) string { return "https://" + w.full() })},
+	{"packets are dropped", "connection", "unreachable", "i/o timeout", url(func(w *world) string { return "https://" + w.full("127.0.0.1:0") })},
 	{"nobody behind the balancer", "tls", "no_answer", "EOF|reset", url(func(w *world) string { return "https://" + w.talks("") })},
 	{"plain HTTP", "tls", "plain_http", "", url(func(w *world) string { return strings.Replace(w.AdminURL, "http", "https", 1) })},
 	{"SSH", "tls", "not_tls", `SSH-2`, url(func(w *world) string { return "https://" + w.talks("SSH-2.0-OpenSSH_9.2\r\n") })},
-	{"TLS ends before the gate", "tls", "no_certificate_request", "", url(func(w *world) string { return w.web(tls.NoClientCert, pkitest.Leaf{IPs: here}) })},
+	{"TLS ends before the gate", "tls", "no_certificate_request", "", url(func(w *world) string { return w.web(tls.NoClientCert, pkitest.Leaf{IPs: here}, http.NotFound) })},
 	{"TLS 1.2 only", "tls", "protocol", "protocol version", func(_ *world, o *doctor.Options) func() {
 		o.MaxVersion = tls.VersionTLS12
 		return func() { o.MaxVersion = tls.VersionTLS13 }
@@ -79,7 +81,7 @@ var brokenWays = []setup{
 		return func() { w.serve(w.inter.Issue(w, pkitest.Leaf{IPs: here})) }
 	}},
 	{"server certificate too young", "server certificate", "server_not_yet_valid", "begins at", url(func(w *world) string {
-		return w.web(tls.RequestClientCert, pkitest.Leaf{IPs: here, NotBefore: ago(-1), NotAfter: ago(-2)})
+		return w.web(tls.RequestClientCert, pkitest.Leaf{IPs: here, NotBefore: ago(-1), NotAfter: ago(-2)}, http.NotFound)
 	})},
 	{"server certificate of another name", "server certificate", "server_name", `other\.example, 127\.0\.0\.9, not for 127\.0\.0\.1`,
 		server(pkitest.Leaf{DNS: []string{"other.example"}, IPs: []string{"127.0.0.9"}})},
@@ -164,7 +166,15 @@ var brokenWays = []setup{
 		w.Change("certificate", func() { w.Write("denylist", []byte("sha256:"+hex.EncodeToString(sum[:])+"\n")) })
 		return func() { w.show(o, w.Gate.Cert("acme")) }
 	}},
-	{"another service that asks for certificates", "gate", "not_a_gate", "404", url(func(w *world) string { return w.web(tls.RequestClientCert, pkitest.Leaf{IPs: here}) })},
+	{"another service that asks for certificates", "gate", "not_a_gate", "404", url(func(w *world) string { return w.web(tls.RequestClientCert, pkitest.Leaf{IPs: here}, http.NotFound) })},
+	{"silence after the handshake", "gate", "no_answer", "i/o timeout", answers(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })},
+	{"an answer that does not end", "gate", "no_answer", "i/o timeout", answers(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-Id", "1")
+		_, _ = io.WriteString(w, `{"status":`)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})},
+	{"the connection is closed after the handshake", "gate", "no_answer", "EOF|reset", answers(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })},
 	{"a key that TLS has no use for", "handshake", "bad_certificate", "unsupported", func(w *world, o *doctor.Options) func() {
 		key, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 		if err != nil {
@@ -195,6 +205,16 @@ func url(of func(w *world) string) func(*world, *doctor.Options) func() {
 	return func(w *world, o *doctor.Options) func() {
 		o.URL = of(w)
 		return func() { o.URL = w.URL }
+	}
+}
+
+// answers has the client ask a server that is no gate, and wait no longer than a test
+// does.
+func answers(h http.HandlerFunc) func(*world, *doctor.Options) func() {
+	return func(w *world, o *doctor.Options) func() {
+		mend := url(func(w *world) string { return w.web(tls.RequestClientCert, pkitest.Leaf{IPs: here}, h) })(w, o)
+		o.Wait = time.Second
+		return func() { o.Wait = 0; mend() }
 	}
 }
 

@@ -168,7 +168,11 @@ func (e *examination) climb(from, through []*x509.Certificate) (reached, tops []
 // handshake tells what the gate said to the certificate.
 func (e *examination) handshake(context.Context) string {
 	err := e.met.handshake
-	if err == nil {
+	switch {
+	case err == nil && e.met.status == 0:
+		e.tell("nothing was said against the certificate")
+		return ""
+	case err == nil:
 		e.tell("the gate took the certificate")
 		return ""
 	}

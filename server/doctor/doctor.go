@@ -8,10 +8,12 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"time"
@@ -23,7 +25,10 @@ import (
 
 // Bounds of an examination.
 const (
-	dialTimeout    = 5 * time.Second // of each address
+	overall        = time.Minute
+	dialTimeout    = 5 * time.Second // of all addresses, and
+	dialGrace      = time.Second     // of the others once one has answered
+	maxAddresses   = 8
 	requestTimeout = 10 * time.Second
 	maxAnswer      = 4 << 20
 	maxSkew        = time.Minute     // of clocks
@@ -40,6 +45,8 @@ type Options struct {
 	Tool         string // to be called, or ""
 	MaxVersion   uint16 // as a client that speaks no newer TLS would be met; 0: no bound
 	Now          func() time.Time
+	Wait         time.Duration                                                         // for each answer; 10 s where zero
+	Lookup       func(ctx context.Context, network, host string) ([]netip.Addr, error) // the resolver's where nil
 }
 
 // A Report says what was seen, step by step.
@@ -74,7 +81,8 @@ type examination struct {
 	host   string
 	port   string
 	addrs  []netip.Addr
-	remote string // the address that answered
+	remote string   // the address that answered
+	conn   net.Conn // to it, for whoever meets it first
 
 	anchors []*x509.Certificate // of CA
 	roots   *x509.CertPool
@@ -113,6 +121,10 @@ func Examine(ctx context.Context, opts Options) (*Report, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	if opts.Lookup == nil {
+		opts.Lookup = net.DefaultResolver.LookupNetIP
+	}
+	opts.Wait = cmp.Or(opts.Wait, requestTimeout)
 	e := &examination{Options: opts}
 	bundle, err := pki.LoadBundle(opts.CA)
 	if err != nil {
@@ -124,6 +136,8 @@ func Examine(ctx context.Context, opts Options) (*Report, error) {
 		return nil, err
 	}
 	e.loadOwn()
+	bounded, cancel := context.WithTimeout(ctx, overall)
+	defer cancel()
 	r := &Report{URL: opts.URL}
 	for _, s := range steps {
 		r.Steps = append(r.Steps, Step{Name: s.name, Outcome: NotReached})
@@ -131,7 +145,7 @@ func Examine(ctx context.Context, opts Options) (*Report, error) {
 	for i, s := range steps {
 		e.step = &r.Steps[i]
 		e.step.Outcome = OK
-		if r.Finding = s.look(e, ctx); r.Finding != "" {
+		if r.Finding = s.look(e, bounded); r.Finding != "" {
 			e.step.Outcome = Wrong
 			entry, _ := docs.Reason(r.Finding)
 			r.Means, r.Likely, r.Do = entry.Means, entry.Likely, entry.Do

@@ -20,7 +20,8 @@ type meeting struct {
 	asked      bool     // for a certificate
 	acceptable [][]byte // names of CAs, DER, that the server asks for
 	handshake  error    // TLS did not come about, or the certificate was refused
-	status     int      // of GET /health
+	status     int      // of GET /health; 0: it was not answered, unanswered says why
+	unanswered error
 	header     http.Header
 	body       []byte
 	skew       time.Duration // how far the server's clock is ahead, where it told
@@ -31,13 +32,14 @@ type meeting struct {
 // asks GET /health: with TLS 1.3 the server's word on the certificate comes after
 // the client's handshake is done.
 func (e *examination) meet(ctx context.Context, maxVersion uint16) *meeting {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.Wait)
 	defer cancel()
 	m := new(meeting)
-	raw, err := dial(ctx, e.remote)
-	if err != nil {
-		m.handshake = err
-		return m
+	raw := e.conn
+	if e.conn = nil; raw == nil {
+		if raw, m.handshake = dial(ctx, e.remote); m.handshake != nil {
+			return m
+		}
 	}
 	defer raw.Close()
 	conn := tls.Client(raw, &tls.Config{
@@ -72,11 +74,14 @@ func (e *examination) meet(ctx context.Context, maxVersion uint16) *meeting {
 		if alertOf(err) != "" {
 			m.handshake = err
 		}
-		return m // something else than HTTP: no status
+		m.unanswered = err
+		return m
 	}
 	defer res.Body.Close()
 	m.status, m.header = res.StatusCode, res.Header
-	m.body, _ = io.ReadAll(res.Body) // what came of it is enough to tell
+	if m.body, err = io.ReadAll(res.Body); timedOut(err) { // otherwise what came of it is enough to tell
+		m.status, m.unanswered = 0, err
+	}
 	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
 		m.dated, m.skew = true, date.Sub(e.Now())
 	}

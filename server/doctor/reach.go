@@ -11,7 +11,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
 )
 
 // Findings on the way to the gate.
@@ -49,11 +53,12 @@ func (e *examination) address(ctx context.Context) string {
 		e.tell("%s, no name to look up", addr)
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.Wait)
 	defer cancel()
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", e.host)
+	addrs, err := e.Lookup(ctx, "ip", e.host)
 	if err != nil {
 		e.tell("%v", err)
+		e.tellProxy()
 		return DNS
 	}
 	for _, a := range addrs {
@@ -73,24 +78,74 @@ func join[T fmt.Stringer](list []T) string {
 	return strings.Join(out, ", ")
 }
 
-// connection finds the first address that answers.
+// tellProxy tells of a proxy that other clients would go through.
+func (e *examination) tellProxy() {
+	if proxy, err := httpproxy.FromEnvironment().ProxyFunc()(e.url); err == nil && proxy != nil {
+		e.tell("HTTPS_PROXY=%s is set: other clients go through it; this looked past it", proxy.Host)
+	}
+}
+
+// connection dials all addresses, and stays with the first of them that answers.
 func (e *examination) connection(ctx context.Context) string {
+	addrs := e.addrs[:min(len(e.addrs), maxAddresses)]
+	conns, errs := e.dialAll(ctx, addrs)
 	finding := Unreachable
-	for _, addr := range e.addrs {
-		remote := net.JoinHostPort(addr.String(), e.port)
-		conn, err := dial(ctx, remote)
-		if err == nil {
+	var silent []string
+	for i, conn := range conns {
+		switch {
+		case conn == nil:
+			silent = append(silent, reasonOf(errs[i]))
+			if errors.Is(errs[i], syscall.ECONNREFUSED) {
+				finding = PortClosed
+			}
+		case e.conn == nil:
+			e.conn, e.remote = conn, e.at(addrs[i])
+			e.tell("%s takes connections", e.remote)
+		default:
 			_ = conn.Close()
-			e.remote = remote
-			e.tell("%s takes connections", remote)
-			return ""
-		}
-		e.tell("%v", err)
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			finding = PortClosed
 		}
 	}
-	return finding
+	if n := len(silent); n > 0 && len(addrs) > 1 {
+		e.tell("%d of %d addresses %s: %s", n, len(addrs), plural(n, "does not answer", "do not answer"), strings.Join(silent, "; "))
+	} else if n > 0 {
+		e.tell("%s", silent[0])
+	}
+	if n := len(e.addrs) - len(addrs); n > 0 {
+		e.tell("%d more %s not looked at", n, plural(n, "is", "are"))
+	}
+	e.tellProxy()
+	if e.conn == nil {
+		return finding
+	}
+	return ""
+}
+
+// dialAll dials at once; once one has answered the others have little time left.
+func (e *examination) dialAll(ctx context.Context, addrs []netip.Addr) ([]net.Conn, []error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conns, errs := make([]net.Conn, len(addrs)), make([]error, len(addrs))
+	var wg sync.WaitGroup
+	for i, addr := range addrs {
+		wg.Go(func() {
+			if conns[i], errs[i] = dial(ctx, e.at(addr)); errs[i] == nil {
+				time.AfterFunc(dialGrace, cancel)
+			} else if ctx.Err() == context.Canceled {
+				errs[i] = fmt.Errorf("%s: no answer", e.at(addr))
+			}
+		})
+	}
+	wg.Wait()
+	return conns, errs
+}
+
+func (e *examination) at(addr netip.Addr) string { return net.JoinHostPort(addr.String(), e.port) }
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
 
 func dial(ctx context.Context, remote string) (net.Conn, error) {
@@ -114,11 +169,6 @@ func (e *examination) tls(ctx context.Context) string {
 		e.tell("the server does not ask for a client certificate")
 		return NotAsked
 	}
-	if e.MaxVersion == 0 && e.met.state.Version == tls.VersionTLS13 {
-		if old := e.meet(ctx, tls.VersionTLS12); old.handshake != nil && !old.asked {
-			e.tell("a client that speaks TLS 1.2 at most is refused (%s)", reasonOf(old.handshake))
-		}
-	}
 	return ""
 }
 
@@ -126,17 +176,26 @@ func (e *examination) tls(ctx context.Context) string {
 func (e *examination) noTLS(err error) string {
 	e.tell("%s", reasonOf(err))
 	record, garbled := errors.AsType[tls.RecordHeaderError](err)
-	ne, isNet := errors.AsType[net.Error](err)
 	switch {
 	case garbled && string(record.RecordHeader[:4]) == "HTTP":
 		return PlainHTTP
 	case garbled:
 		e.tell("the first bytes are %q", record.RecordHeader[:])
 		return NotTLS
-	case isNet && ne.Timeout(), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+	case silent(err):
 		return NoAnswer
 	case strings.Contains(err.Error(), "unrecognized name"):
 		return ServerName
 	}
 	return string(protocol)
+}
+
+// silent reports that nothing came, or no more, and the connection may be closed.
+func silent(err error) bool {
+	return timedOut(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+}
+
+func timedOut(err error) bool {
+	ne, ok := errors.AsType[net.Error](err)
+	return ok && ne.Timeout() || errors.Is(err, context.DeadlineExceeded)
 }
