@@ -42,6 +42,31 @@ func readFile(name string) ([]byte, error) {
 	return bytes.TrimPrefix(data, []byte("\ufeff")), nil
 }
 
+// mixed says of a file that does not load that it holds key and certificate, or is
+// of a kind that holds both; otherwise it returns err.
+func mixed(data []byte, err error) error {
+	switch {
+	case bytes.Contains(data, []byte("PRIVATE KEY-----")) && bytes.Contains(data, []byte("-----BEGIN CERTIFICATE-----")):
+		return errors.New("it holds a private key and a certificate, too many for one of two files: `openssl x509 -in FILE` writes the certificate, `openssl pkey -in FILE` the key")
+	case isPKCS12(data):
+		return errors.New("it is PKCS #12, and two files of PEM are needed: `openssl pkcs12 -in FILE -nokeys` writes the certificates, `openssl pkcs12 -in FILE -nocerts` the key")
+	}
+	return err
+}
+
+// isPKCS12 looks for a SEQUENCE, of whatever length, that begins with version 3 (RFC
+// 7292, 4).
+func isPKCS12(data []byte) bool {
+	if len(data) < 2 || data[0] != 0x30 {
+		return false
+	}
+	head := 2
+	if data[1] > 0x80 {
+		head += int(data[1] & 0x7f)
+	}
+	return len(data) > head && bytes.HasPrefix(data[head:], []byte{2, 1, 3})
+}
+
 // readCertificates reads a file of PEM certificates, with comments between them
 // or none, or of one DER certificate.
 func readCertificates(name string) ([]*x509.Certificate, error) {
@@ -49,7 +74,11 @@ func readCertificates(name string) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseCertificates(data)
+	certs, err := parseCertificates(data)
+	if err != nil {
+		return nil, mixed(data, err)
+	}
+	return certs, nil
 }
 
 // parseCertificates takes all of data or nothing. Decoders of PEM skip over

@@ -99,7 +99,7 @@ func (f Files) loadKey() (crypto.Signer, error) {
 	}
 	key, err := pemutil.Parse(data, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", f.Key, err)
+		return nil, fmt.Errorf("key %s: %w", f.Key, mixed(data, err))
 	}
 	signer, ok := key.(crypto.Signer)
 	if !ok {

@@ -41,6 +41,9 @@ nothing is wrong, 3: something is, and it is named.`,
 			if opts.Files.Cert != "" && opts.Files.Key == "" {
 				return usage(errors.New("--key is missing: name the key of --cert"))
 			}
+			if cmd.Flags().Changed("token") && token != "-" {
+				return usage(errors.New("a token on the command line is seen by others on this machine: use --token-file, or --token - for standard input"))
+			}
 			var err error
 			if opts.Token, err = explainToken(cmd, token, tokenFile); err != nil {
 				return err
@@ -75,7 +78,7 @@ nothing is wrong, 3: something is, and it is named.`,
 	f.StringVar(&opts.Files.Cert, "cert", "", "the client's certificate, leaf first, then intermediates")
 	f.StringVar(&opts.Files.Key, "key", "", "its key")
 	f.StringVar(&opts.Files.KeyPasswordFile, "key-password-file", "", "file that holds the password of an encrypted key")
-	f.StringVar(&token, "token", "", "the token; - is standard input")
+	f.StringVar(&token, "token", "", "- takes the token from standard input")
 	f.StringVar(&tokenFile, "token-file", "", "file that holds the token")
 	f.StringVar(&header, "tenant-header", "", "value of X-Octopus-Tenant-Id")
 	f.StringVar(&opts.Tool, "tool", "", "tool to be called")

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -53,5 +54,16 @@ Do it.
 	}
 	if f, err := os.CreateTemp(t.TempDir(), ""); err != nil || colours(f) != (palette{}) {
 		t.Error("a file is no terminal")
+	}
+}
+
+// A token file that an editor has marked as UTF-8 holds the token all the same.
+func TestTokenFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("\ufeffsgk_x\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if token, err := explainToken(doctorCommand(), "", file); err != nil || *token != "sgk_x" {
+		t.Errorf("%q, %v", *token, err)
 	}
 }

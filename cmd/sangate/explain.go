@@ -113,7 +113,7 @@ func explainToken(cmd *cobra.Command, token, file string) (*string, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := strings.TrimSpace(string(data))
+	text := strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff"))
 	return &text, nil
 }
 

@@ -71,8 +71,8 @@ func (d *Decision) byKey(key string, now time.Time) Reason {
 	return ""
 }
 
-// maxToken bounds a Bearer token, in bytes.
-const maxToken = 8 << 10
+// MaxToken bounds a Bearer token, in bytes.
+const MaxToken = 8 << 10
 
 // The schemes of the Authorization header. MTLS_POP is what Microsoft Entra's
 // clients send a certificate-bound token by.
@@ -104,7 +104,7 @@ func parseBearer(values []string, takesPoP bool) (token string, pop bool, reason
 	if !found || token == "" {
 		return "", false, TokenMissing
 	}
-	if len(token) > maxToken {
+	if len(token) > MaxToken {
 		return "", false, TokenMalformed
 	}
 	return token, pop, ""

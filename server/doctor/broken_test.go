@@ -66,6 +66,9 @@ var brokenWays = []setup{
 	{"the root was replaced", "server certificate", "server_untrusted", "another key", func(w *world, o *doctor.Options) func() {
 		return w.trust(o, pkitest.NewCA(w, "Test CA"))
 	}},
+	{"the root is over", "server certificate", "server_untrusted", "--ca.*expired root.*fetch it anew", func(w *world, o *doctor.Options) func() {
+		return w.trust(o, w.CA.Sibling(w, over))
+	}},
 	{"the server sends no intermediate", "server certificate", "server_chain", "sends 1 certificates", func(w *world, o *doctor.Options) func() {
 		whole := w.inter.Issue(w, pkitest.Leaf{IPs: []string{"127.0.0.1"}})
 		alone := *whole
@@ -93,12 +96,24 @@ var brokenWays = []setup{
 		return func() { o.Files = files }
 	}},
 	{"a certificate file cut off", "client certificate", "client_files", "client.crt: .*valid PEM", func(w *world, o *doctor.Options) func() {
-		data, err := os.ReadFile(o.Files.Cert)
-		if err != nil {
-			w.Fatal(err)
-		}
+		data := w.read("client.crt")
 		w.write("client.crt", data[:len(data)-40])
 		return func() { w.write("client.crt", data) }
+	}},
+	{"a certificate file with the key in it", "client certificate", "client_files", "client.crt: .*private key and a certificate.*openssl x509", func(w *world, o *doctor.Options) func() {
+		crt, key := w.read("client.crt"), w.read("client.key")
+		w.write("client.crt", append(key, crt...))
+		return func() { w.write("client.crt", crt) }
+	}},
+	{"a key file with the certificate in it", "client certificate", "client_files", "client.key: .*private key and a certificate.*openssl pkey", func(w *world, o *doctor.Options) func() {
+		crt, key := w.read("client.crt"), w.read("client.key")
+		w.write("client.key", append(crt, key...))
+		return func() { w.write("client.key", key) }
+	}},
+	{"a PKCS #12 file", "client certificate", "client_files", "client.crt: .*openssl pkcs12", func(w *world, o *doctor.Options) func() {
+		crt := w.read("client.crt")
+		w.write("client.crt", []byte("\x30\x82\x0a\x00\x02\x01\x03\x30\x82\x09\xc6\x06\x09*\x86H\x86\xf7\r\x01\x07\x01"))
+		return func() { w.write("client.crt", crt) }
 	}},
 	{"no key file", "client certificate", "client_files", "absent.key", func(_ *world, o *doctor.Options) func() {
 		key := o.Files.Key
@@ -251,6 +266,15 @@ func shown(l pkitest.Leaf) func(*world, *doctor.Options) func() {
 		w.show(o, w.CA.Issue(w, l))
 		return func() { w.show(o, w.Gate.Cert("acme")) }
 	}
+}
+
+func (w *world) read(name string) []byte {
+	w.Helper()
+	data, err := os.ReadFile(filepath.Join(w.dir, name))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return data
 }
 
 func (w *world) write(name string, data []byte) {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sangate/sangate/server/apikey"
@@ -20,6 +21,7 @@ var brokenTokens = []setup{
 	{"an empty token file", "token", "token_missing", "empty", text("")},
 	{"Bearer in the token file", "token", "token_malformed", "character 7", text("Bearer x")},
 	{"a line break", "token", "token_malformed", `character 4 is '\\n'`, text("sgk\n_x")},
+	{"a token of more than 8 KiB", "token", "token_malformed", "at most 8192", text(strings.Repeat("x", 40<<10))},
 	{"a key mistyped", "token", "token_unknown", "checksum", token(func(w *world, _ *doctor.Options) string { return w.Key("acme")[:64] + "_" })},
 	{"a key of another gate", "request", "token_unknown", "Invalid token", text("some-other-key")},
 	{"a key that is over", "request", "token_unknown", "`sangate token list`", key("notAfter: 2020-01-01T00:00:00Z")},
@@ -50,6 +52,7 @@ var brokenTokens = []setup{
 	{"token of globex", "request", "tenant_mismatch", "of another", claims(servertest.Claims{"tenant": "globex"})},
 	{"an issuer that does not answer", "request", "jwks_unavailable", "503", claims(servertest.Claims{"iss": "https://127.0.0.1:1"})},
 	{"header of another tenant", "request", "header_mismatch", "without X-Octopus-Tenant-Id", header("globex")},
+	{"a line break in the header", "request", "header_malformed", `character 2 is '\\n'`, header("a\nb")},
 	{"header that is a list", "request", "header_malformed", "400", header("acme,globex")},
 	{"a name that no rule has", "request", "san_unmapped", "as well", func(w *world, o *doctor.Options) func() {
 		w.show(o, w.Gate.Cert("initech"))

@@ -70,6 +70,9 @@ func (e *examination) serverCertificate(context.Context) string {
 	case invalid.Cert != nil && invalid.Reason == x509.Expired && e.Now().Before(invalid.Cert.NotBefore):
 		e.tell("%s begins at %s", invalid.Cert.Subject, date(invalid.Cert.NotBefore))
 		return ServerNotYetValid
+	case invalid.Cert != nil && invalid.Reason == x509.Expired && slices.ContainsFunc(e.anchors, invalid.Cert.Equal):
+		e.tell("your --ca file holds an expired root, %s, which ended at %s: fetch it anew", invalid.Cert.Subject, date(invalid.Cert.NotAfter))
+		return ServerUntrusted
 	case invalid.Cert != nil && invalid.Reason == x509.Expired:
 		e.tell("%s ended at %s", invalid.Cert.Subject, date(invalid.Cert.NotAfter))
 		return ServerExpired
@@ -96,8 +99,7 @@ func (e *examination) verify(intermediates []*x509.Certificate) error {
 	if _, err := leaf.Verify(opts); err != nil {
 		return err
 	}
-	host, _, _ := strings.Cut(e.host, "%") // a zone is this machine's business
-	return leaf.VerifyHostname(host)
+	return leaf.VerifyHostname(e.host)
 }
 
 func described(c *x509.Certificate) string {

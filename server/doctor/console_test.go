@@ -21,7 +21,7 @@ var (
 		"client_files", "key_mismatch", "not_a_gate", "tool_denied"}
 	seenAs = map[string]string{"server_untrusted": "aborted", "server_chain": "aborted", "server_expired": "aborted", "server_name": "aborted", "server_usage": "aborted",
 		"missing_intermediate": "untrusted"}
-	unsent = []string{"a line break", "a key that TLS has no use for", "server certificate too young"} // no client sends that, or no gate takes it
+	unsent = []string{"a line break", "a line break in the header", "a token of more than 8 KiB", "a key that TLS has no use for", "server certificate too young"} // no client sends that, or no gate takes it
 )
 
 // Of each broken client that comes as far as the gate, the console shows in its

@@ -77,8 +77,9 @@ const (
 // An examination is one in progress.
 type examination struct {
 	Options
-	url    *url.URL
+	url    *url.URL // without the zone
 	host   string
+	zone   string
 	port   string
 	addrs  []netip.Addr
 	remote string   // the address that answered

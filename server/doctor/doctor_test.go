@@ -153,6 +153,8 @@ func TestUnusable(t *testing.T) {
 		{URL: "ftp://127.0.0.1", CA: []string{ca}},
 		{URL: "https://user@127.0.0.1", CA: []string{ca}},
 		{URL: "https://:8443", CA: []string{ca}},
+		{URL: "https://127.0.0.1:99999", CA: []string{ca}},
+		{URL: "https://127.0.0.1:0", CA: []string{ca}},
 	} {
 		if r, err := doctor.Examine(t.Context(), o); err == nil {
 			t.Errorf("%+v: %+v", o, r)

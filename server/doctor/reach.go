@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,14 +35,21 @@ const (
 func (e *examination) parseURL() error {
 	u, err := url.Parse(e.URL)
 	switch {
-	case err != nil, u.Host == "" || u.Hostname() == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http"):
+	case err != nil, u.Host == "" || u.Hostname() == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http"), !isPort(u.Port()):
 		return fmt.Errorf("%q: write https://host:port", e.URL)
 	}
-	e.url, e.host, e.port = u, u.Hostname(), u.Port()
-	if e.port == "" {
-		e.port = "443"
+	e.url, e.port = u, cmp.Or(u.Port(), "443")
+	var zone string
+	if e.host, zone, _ = strings.Cut(u.Hostname(), "%"); zone != "" { // which is this machine's business
+		e.zone, u.Host = zone, strings.Replace(u.Host, "%"+zone, "", 1)
 	}
 	return nil
+}
+
+// isPort takes none for one.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return s == "" || err == nil && n > 0
 }
 
 func (e *examination) address(ctx context.Context) string {
@@ -49,8 +58,8 @@ func (e *examination) address(ctx context.Context) string {
 		return Scheme
 	}
 	if addr, err := netip.ParseAddr(e.host); err == nil {
-		e.addrs = []netip.Addr{addr}
-		e.tell("%s, no name to look up", addr)
+		e.addrs = []netip.Addr{addr.WithZone(e.zone)}
+		e.tell("%s, no name to look up", e.addrs[0])
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.Wait)

@@ -2,12 +2,15 @@ package doctor_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sangate/sangate/pki/pkitest"
 	"github.com/sangate/sangate/server/doctor"
 	"github.com/sangate/sangate/server/servertest"
 )
@@ -85,5 +88,26 @@ func TestLeavesNothing(t *testing.T) {
 		if result != "ok" && n > 0 {
 			t.Errorf("%v handshakes are refused: %s", n, result)
 		}
+	}
+}
+
+// A zone is for dialling, and for nothing else: neither for the name that the server
+// is asked for, nor for the one in the request.
+func TestZone(t *testing.T) {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here")
+	}
+	w := newWorld(t)
+	cert := w.CA.Issue(t, pkitest.Leaf{IPs: []string{"::1"}})
+	r := recordOn(t, l, func(int) *pkitest.Cert { return cert })
+	o := w.client()
+	port := l.Addr().(*net.TCPAddr).Port
+	o.URL = fmt.Sprintf("https://[::1%%25lo]:%d", port)
+	if report := w.examine(o); !report.Good {
+		t.Errorf("found %q\n%s", report.Finding, told(report))
+	}
+	if want := fmt.Sprintf("[::1]:%d", port); slices.ContainsFunc(r.hosts, func(host string) bool { return host != want }) || len(r.hosts) == 0 {
+		t.Errorf("asked for %q, want %s", r.hosts, want)
 	}
 }

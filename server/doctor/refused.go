@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/auth"
@@ -13,6 +14,12 @@ import (
 // request asks for the tools, as the client would, and where that is refused with
 // less, to learn by what.
 func (e *examination) request(ctx context.Context) string {
+	if e.TenantHeader != nil {
+		if i := strings.IndexFunc(*e.TenantHeader, unicode.IsControl); i >= 0 {
+			e.tell("X-Octopus-Tenant-Id: character %d is %q, which no header may have", i+1, (*e.TenantHeader)[i])
+			return string(auth.HeaderMalformed)
+		}
+	}
 	res, err := e.ask(ctx, "/tools", e.Token, e.TenantHeader)
 	if err != nil {
 		e.tell("%v", err)

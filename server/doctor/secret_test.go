@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -20,15 +21,26 @@ type recorder struct {
 	metadata func(http.ResponseWriter)
 	mu       sync.Mutex
 	sent     []string
+	hosts    []string
 }
 
 // record starts one; cert is what it shows on its nth connection, from 0.
 func record(t *testing.T, cert func(n int) *pkitest.Cert) *recorder {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return recordOn(t, l, cert)
+}
+
+func recordOn(t *testing.T, l net.Listener, cert func(n int) *pkitest.Cert) *recorder {
+	t.Helper()
 	r := &recorder{metadata: func(w http.ResponseWriter) { _, _ = io.WriteString(w, "{}") }}
 	r.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		r.sent = append(r.sent, req.Header["Authorization"]...)
+		r.hosts = append(r.hosts, req.Host)
 		r.mu.Unlock()
 		w.Header().Set("X-Request-Id", "1")
 		switch req.URL.Path {
@@ -40,6 +52,8 @@ func record(t *testing.T, cert func(n int) *pkitest.Cert) *recorder {
 			r.metadata(w)
 		}
 	}))
+	_ = r.Listener.Close()
+	r.Listener = l
 	r.Config.ErrorLog = log.New(io.Discard, "", 0)
 	var n atomic.Int32
 	r.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {

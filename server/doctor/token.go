@@ -22,6 +22,10 @@ func (e *examination) token(context.Context) string {
 		e.tell("it is empty")
 		return string(auth.TokenMissing)
 	}
+	if len(text) > auth.MaxToken {
+		e.tell("it has %d bytes; a gate takes at most %d", len(text), auth.MaxToken)
+		return string(auth.TokenMalformed)
+	}
 	if i := strings.IndexFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f }); i >= 0 {
 		e.tell("character %d is %q; it should be one line without \"Bearer\"", i+1, text[i])
 		return string(auth.TokenMalformed)
