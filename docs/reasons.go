@@ -14,7 +14,7 @@ var (
 )
 
 // An Entry is what a page says of one reason. Of a finding of `sangate doctor`
-// there is only what it means and what to do.
+// there is only what it means, what the gate shows and what to do.
 type Entry struct {
 	Name, Means string
 	Client      string // what the client sees

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sangate/sangate/docs"
 	"github.com/sangate/sangate/pki/pkitest"
 	"github.com/sangate/sangate/server/doctor"
 	"github.com/sangate/sangate/server/servertest"
@@ -120,6 +121,9 @@ func TestBroken(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, heading := range regexp.MustCompile(`(?m)^## (.+)$`).FindAllSubmatch(page, -1) {
+		if e, _ := docs.Reason(string(heading[1])); e.Gate == "" {
+			t.Errorf("docs/doctor.md does not say of %s what the gate shows", heading[1])
+		}
 		if !seen[string(heading[1])] {
 			t.Errorf("docs/doctor.md has %s, which no broken set-up leads to", heading[1])
 		}
