@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/sangate/sangate/server/doctor"
 )
@@ -59,6 +55,9 @@ nothing is wrong, 3: something is, and it is named.`,
 				return usage(fmt.Errorf("--tls-max %q: 1.2 or 1.3", tlsMax))
 			}
 			r, err := doctor.Examine(cmd.Context(), opts)
+			if cmd.Context().Err() != nil {
+				return errors.New("interrupted before anything could be concluded")
+			}
 			if err != nil {
 				return usage(err)
 			}
@@ -87,44 +86,9 @@ nothing is wrong, 3: something is, and it is named.`,
 	return cmd
 }
 
-// A palette is what marks good and bad; empty where there is no terminal.
-type palette struct{ good, bad, dim, off string }
-
-// colours are used on a terminal, unless NO_COLOR says not to.
-func colours(w io.Writer) palette {
-	f, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !term.IsTerminal(int(f.Fd())) {
-		return palette{}
-	}
-	return palette{good: "\x1b[32m", bad: "\x1b[1;31m", dim: "\x1b[2m", off: "\x1b[0m"}
-}
-
 func printExamined(out io.Writer, r *doctor.Report, p palette) error {
-	var table strings.Builder
-	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	var outcomes []string // of each line
-	for _, s := range r.Steps {
-		for i, detail := range append(s.Detail, "")[:max(len(s.Detail), 1)] {
-			name, outcome := s.Name, s.Outcome
-			if i > 0 {
-				name, outcome = "", ""
-			}
-			outcomes = append(outcomes, s.Outcome)
-			fmt.Fprintf(w, "%s\t%s\t%s\n", name, outcome, visible(detail))
-		}
-	}
-	if err := w.Flush(); err != nil {
+	if err := printSteps(out, r.Steps, p); err != nil {
 		return err
-	}
-	marks := map[string]string{doctor.OK: p.good, doctor.Wrong: p.bad, doctor.NotReached: p.dim}
-	i := 0
-	for line := range strings.Lines(table.String()) {
-		line = strings.TrimRight(line, " \n")
-		if mark := marks[outcomes[i]]; mark != "" {
-			line = mark + line + p.off
-		}
-		fmt.Fprintln(out, line)
-		i++
 	}
 	if r.Good {
 		_, err := fmt.Fprintf(out, "\n%snothing is wrong%s\n", p.good, p.off)
@@ -132,13 +96,4 @@ func printExamined(out io.Writer, r *doctor.Report, p palette) error {
 	}
 	_, err := fmt.Fprintf(out, "\n%s%s%s\n%s\n", p.bad, r.Finding, p.off, paragraphs(r.Means, r.Likely, r.Do))
 	return err
-}
-
-// paragraphs are what a page says, without what is empty.
-func paragraphs(means, likely, do string) string {
-	out := means
-	if likely != "" {
-		out += "\nLikely: " + likely
-	}
-	return strings.TrimSpace(out + "\n" + do)
 }

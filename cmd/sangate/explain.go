@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -122,23 +121,8 @@ func printExplained(cmd *cobra.Command, r *explain.Report, asJSON bool) error {
 		return printJSON(cmd, r)
 	}
 	out := cmd.OutOrStdout()
-	var table strings.Builder
-	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	for _, s := range r.Steps {
-		details := append(s.Detail, "")[:max(len(s.Detail), 1)]
-		for i, detail := range details {
-			name, outcome := s.Name, s.Outcome
-			if i > 0 {
-				name, outcome = "", ""
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\n", name, outcome, visible(detail))
-		}
-	}
-	if err := w.Flush(); err != nil {
+	if err := printSteps(out, r.Steps, palette{}); err != nil {
 		return err
-	}
-	for line := range strings.Lines(table.String()) {
-		fmt.Fprintln(out, strings.TrimRight(line, " \n"))
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(out, "note: %s\n", visible(note))
@@ -156,10 +140,4 @@ func printExplained(cmd *cobra.Command, r *explain.Report, asJSON bool) error {
 	}
 	_, err := fmt.Fprintln(out, paragraphs(r.Means, r.Likely, r.Do))
 	return err
-}
-
-// visible keeps what a certificate or token says on its line.
-func visible(s string) string {
-	quoted := fmt.Sprintf("%q", s)
-	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 )
@@ -63,6 +66,23 @@ func printJSON(cmd *cobra.Command, v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(cmd.OutOrStdout(), string(out))
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), escaped(string(out)))
 	return err
+}
+
+// escaped writes what a terminal would act on, or show as something else, as JSON
+// has it in texts; elsewhere there is none.
+func escaped(text string) string {
+	var b strings.Builder
+	for _, c := range text {
+		switch {
+		case unicode.IsPrint(c) || c == '\n':
+			b.WriteRune(c)
+		default:
+			for _, unit := range utf16.Encode([]rune{c}) {
+				fmt.Fprintf(&b, `\u%04x`, unit)
+			}
+		}
+	}
+	return b.String()
 }

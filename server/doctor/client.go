@@ -96,13 +96,8 @@ func (e *examination) issued() string {
 	default:
 		finding = e.anchored(all)
 	}
-	switch {
-	case !asked:
-		e.tell("the gate does not say which CAs it takes")
-	case e.met.took() && finding != "":
+	if e.met.took() && finding != "" {
 		e.tell("and yet the gate takes it")
-	}
-	if e.met.took() {
 		return ""
 	}
 	return finding
@@ -135,16 +130,8 @@ func (e *examination) anchored(reached []*x509.Certificate) string {
 		}
 	}
 	top := reached[len(reached)-1]
-	e.tell("the gate takes certificates of %s; %s is by %s", strings.Join(e.wanted(), "; "), top.Subject, top.Issuer)
+	e.tell("the gate takes certificates of %s; %s is by %s", strings.Join(e.met.wanted(), "; "), top.Subject, top.Issuer)
 	return string(pki.Untrusted)
-}
-
-// wanted are the CAs that the gate asks for.
-func (e *examination) wanted() (names []string) {
-	for _, name := range e.met.acceptable {
-		names = append(names, distinguished(name))
-	}
-	return names
 }
 
 // climb follows the issuers of certificates up through others, by each that fits,

@@ -21,6 +21,7 @@ import (
 	"github.com/sangate/sangate/docs"
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/jwt"
+	"github.com/sangate/sangate/server/steps"
 )
 
 // Bounds of an examination.
@@ -29,6 +30,7 @@ const (
 	dialTimeout    = 5 * time.Second // of all addresses, and
 	dialGrace      = time.Second     // of the others once one has answered
 	maxAddresses   = 8
+	maxTold        = 8 // names in one line
 	requestTimeout = 10 * time.Second
 	maxAnswer      = 4 << 20
 	maxSkew        = time.Minute     // of clocks
@@ -51,28 +53,15 @@ type Options struct {
 
 // A Report says what was seen, step by step.
 type Report struct {
-	URL     string `json:"url"`
-	Good    bool   `json:"good"`
-	Finding string `json:"finding,omitempty"` // the first thing wrong: a heading of docs/reasons.md or docs/doctor.md
-	Means   string `json:"means,omitempty"`
-	Likely  string `json:"likely,omitempty"` // causes
-	Do      string `json:"do,omitempty"`
-	Steps   []Step `json:"steps"`
+	URL     string       `json:"url"`
+	Good    bool         `json:"good"`
+	Finding string       `json:"finding,omitempty"` // the first thing wrong: a heading of docs/reasons.md or docs/doctor.md
+	Means   string       `json:"means,omitempty"`
+	Likely  string       `json:"likely,omitempty"` // causes
+	Do      string       `json:"do,omitempty"`
+	Steps   []steps.Step `json:"steps"`
+	Seen    Seen         `json:"seen"`
 }
-
-// A Step is one thing that was looked at.
-type Step struct {
-	Name    string   `json:"name"`
-	Outcome string   `json:"outcome"` // ok, wrong, not reached
-	Detail  []string `json:"detail,omitempty"`
-}
-
-// The outcomes of a step.
-const (
-	OK         = "ok"
-	Wrong      = "wrong"
-	NotReached = "not reached"
-)
 
 // An examination is one in progress.
 type examination struct {
@@ -97,10 +86,10 @@ type examination struct {
 	metadata *metadata  // nil: it is not told
 	keyID    string     // of the token, where it is an API key
 	claim    *jwt.Claim // what the token says of itself, where it is a JWT
-	step     *Step
+	step     *steps.Step
 }
 
-var steps = []struct {
+var looks = []struct {
 	name string
 	look func(*examination, context.Context) (finding string)
 }{
@@ -140,14 +129,15 @@ func Examine(ctx context.Context, opts Options) (*Report, error) {
 	bounded, cancel := context.WithTimeout(ctx, overall)
 	defer cancel()
 	r := &Report{URL: opts.URL}
-	for _, s := range steps {
-		r.Steps = append(r.Steps, Step{Name: s.name, Outcome: NotReached})
+	defer func() { r.Seen = e.seen() }()
+	for _, s := range looks {
+		r.Steps = append(r.Steps, steps.Step{Name: s.name, Outcome: steps.NotReached})
 	}
-	for i, s := range steps {
+	for i, s := range looks {
 		e.step = &r.Steps[i]
-		e.step.Outcome = OK
+		e.step.Outcome = steps.OK
 		if r.Finding = s.look(e, bounded); r.Finding != "" {
-			e.step.Outcome = Wrong
+			e.step.Outcome = steps.Wrong
 			entry, _ := docs.Reason(r.Finding)
 			r.Means, r.Likely, r.Do = entry.Means, entry.Likely, entry.Do
 			return r, ctx.Err()

@@ -13,6 +13,7 @@ import (
 	"github.com/sangate/sangate/pki/pkitest"
 	"github.com/sangate/sangate/server/doctor"
 	"github.com/sangate/sangate/server/servertest"
+	"github.com/sangate/sangate/server/steps"
 )
 
 // A world is a gate and a client of acme's that gets in.
@@ -98,7 +99,7 @@ func TestBroken(t *testing.T) {
 			if r.Good || r.Finding != b.finding || r.Means == "" || r.Do == "" {
 				t.Errorf("found %q (%q, %q), want %s\n%s", r.Finding, r.Means, r.Do, b.finding, told(r))
 			}
-			i := slices.IndexFunc(r.Steps, func(s doctor.Step) bool { return s.Outcome == doctor.Wrong })
+			i := slices.IndexFunc(r.Steps, func(s steps.Step) bool { return s.Outcome == steps.Wrong })
 			if i < 0 || r.Steps[i].Name != b.step || !regexp.MustCompile(b.tells).MatchString(strings.Join(r.Steps[i].Detail, "\n")) {
 				t.Errorf("it does not tell %q in step %s\n%s", b.tells, b.step, told(r))
 			}

@@ -60,6 +60,7 @@ func (e *examination) meet(ctx context.Context, maxVersion uint16) *meeting {
 	if m.handshake = conn.HandshakeContext(ctx); m.handshake != nil {
 		return m
 	}
+	m.state = conn.ConnectionState() // which knows more than the verified one
 	deadline, _ := ctx.Deadline()
 	_ = conn.SetDeadline(deadline)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+e.url.Host+"/health", nil)
@@ -86,6 +87,14 @@ func (e *examination) meet(ctx context.Context, maxVersion uint16) *meeting {
 		m.dated, m.skew = true, date.Sub(e.Now())
 	}
 	return m
+}
+
+// wanted are the CAs that the server asks for.
+func (m *meeting) wanted() (names []string) {
+	for _, name := range m.acceptable {
+		names = append(names, distinguished(name))
+	}
+	return names
 }
 
 // Alerts as crypto/tls writes them (RFC 8446, 6.2); it has no type for them that

@@ -172,11 +172,19 @@ func (e *examination) tls(ctx context.Context) string {
 		return e.noTLS(err)
 	}
 	if state := e.met.state; state.Version != 0 {
-		e.tell("%s, %s, %s", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), state.CurveID)
+		parts := []string{tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), group(state)}
+		e.tell("%s", strings.TrimSuffix(strings.Join(parts, ", "), ", "))
 	}
-	if !e.met.asked {
+	switch wanted := e.met.wanted(); {
+	case !e.met.asked:
 		e.tell("the server does not ask for a client certificate")
 		return NotAsked
+	case len(wanted) == 0:
+		e.tell("it asks for certificates, and does not say of which CAs")
+	case len(wanted) > maxTold:
+		e.tell("it asks for certificates of %s, and of %d others", strings.Join(wanted[:maxTold], "; "), len(wanted)-maxTold)
+	default:
+		e.tell("it asks for certificates of %s", strings.Join(wanted, "; "))
 	}
 	return ""
 }

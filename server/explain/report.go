@@ -10,55 +10,43 @@ import (
 	"github.com/sangate/sangate/docs"
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/steps"
 	"github.com/sangate/sangate/server/tenant"
 )
 
 // A Report is the decision, taken apart.
 type Report struct {
-	Allowed bool     `json:"allowed"`
-	Stage   string   `json:"stage"`            // where it ended
-	Reason  string   `json:"reason,omitempty"` // of the closed set; none where there is no such tool
-	Tenant  string   `json:"tenant,omitempty"`
-	Rule    string   `json:"rule,omitempty"` // the SAN rule that named the tenant
-	Means   string   `json:"means,omitempty"`
-	Likely  string   `json:"likely,omitempty"` // causes
-	Do      string   `json:"do,omitempty"`
-	Steps   []Step   `json:"steps"`
-	Notes   []string `json:"notes,omitempty"` // what was not looked at
+	Allowed bool         `json:"allowed"`
+	Stage   string       `json:"stage"`            // where it ended
+	Reason  string       `json:"reason,omitempty"` // of the closed set; none where there is no such tool
+	Tenant  string       `json:"tenant,omitempty"`
+	Rule    string       `json:"rule,omitempty"` // the SAN rule that named the tenant
+	Means   string       `json:"means,omitempty"`
+	Likely  string       `json:"likely,omitempty"` // causes
+	Do      string       `json:"do,omitempty"`
+	Steps   []steps.Step `json:"steps"`
+	Notes   []string     `json:"notes,omitempty"` // what was not looked at
 
 	snap     *auth.Snapshot
 	question Question
 }
 
-// A Step is one of the decision's.
-type Step struct {
-	Name    string   `json:"name"`
-	Outcome string   `json:"outcome"` // ok, refused, or not reached
-	Detail  []string `json:"detail,omitempty"`
-}
-
-// The outcomes of a step.
-const (
-	ok         = "ok"
-	refused    = "refused"
-	notReached = "not reached"
-)
-
-// steps are the decision's, in order, with the stage of their refusals.
-var steps = []string{"handshake", "certificate", "tenant", "bearer", "agreement", "policy"}
+// order is that of the decision's steps, which are named after the stage of their
+// refusals.
+var order = []string{"handshake", "certificate", "tenant", "bearer", "agreement", "policy"}
 
 func newReport(snap *auth.Snapshot, q Question, notes []string) *Report {
 	r := &Report{snap: snap, question: q, Notes: append(notes,
 		"limits and lockout are not looked at: they depend on what else is asked",
 		"that the client has the certificate's key, only a handshake shows")}
-	for _, name := range steps {
-		r.Steps = append(r.Steps, Step{Name: name, Outcome: notReached})
+	for _, name := range order {
+		r.Steps = append(r.Steps, steps.Step{Name: name, Outcome: steps.NotReached})
 	}
 	return r
 }
 
-func (r *Report) step(name string) *Step {
-	return &r.Steps[slices.IndexFunc(r.Steps, func(s Step) bool { return s.Name == name })]
+func (r *Report) step(name string) *steps.Step {
+	return &r.Steps[slices.IndexFunc(r.Steps, func(s steps.Step) bool { return s.Name == name })]
 }
 
 // handshake notes how the chain was verified.
@@ -67,14 +55,14 @@ func (r *Report) handshake(err error) {
 	leaf := r.question.Chain[0]
 	s.Detail = append(s.Detail, fmt.Sprintf("subject %q, issuer %q, %s to %s", leaf.Subject, leaf.Issuer,
 		leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339)))
-	if s.Outcome = ok; err == nil {
+	if s.Outcome = steps.OK; err == nil {
 		return
 	}
 	reason, detail := pki.BadCertificate, err.Error()
 	if e, is := errors.AsType[*pki.RefusedError](err); is {
 		reason, detail = e.Reason, e.Detail
 	}
-	s.Outcome, s.Detail = refused, append(s.Detail, detail)
+	s.Outcome, s.Detail = steps.Refused, append(s.Detail, detail)
 	r.end("handshake", string(reason))
 }
 
@@ -91,8 +79,8 @@ func (r *Report) decided(d *auth.Decision, unknownTool bool) {
 	last := lastStep(d)
 	for i := range r.Steps[1:] {
 		s := &r.Steps[i+1]
-		if s.Outcome = ok; s.Name == last {
-			s.Outcome = refused
+		if s.Outcome = steps.OK; s.Name == last {
+			s.Outcome = steps.Refused
 		}
 		s.Detail = r.detail(s.Name, d)
 		if s.Name == last {
@@ -102,7 +90,7 @@ func (r *Report) decided(d *auth.Decision, unknownTool bool) {
 	if unknownTool {
 		r.Stage, r.Reason, r.Do = string(auth.Policy), "", ""
 		r.Means = fmt.Sprintf("There is no tool %q among those of the gate itself; the client gets 404.", r.question.Tool)
-		r.step("policy").Outcome = refused
+		r.step("policy").Outcome = steps.Refused
 	}
 }
 
@@ -113,9 +101,6 @@ func lastStep(d *auth.Decision) string {
 		return "tenant"
 	case auth.OK:
 		return ""
-	}
-	if d.Stage == auth.Agreement && d.Reason == auth.TenantMismatch {
-		return "agreement"
 	}
 	return string(d.Stage)
 }
