@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -68,6 +69,17 @@ func (e *examination) ask(ctx context.Context, path string, token, header *strin
 	return r, nil
 }
 
+// lost tells why there is no answer of a server that was met before: with several
+// behind one address it may be another one.
+func (e *examination) lost(err error) string {
+	e.tell("%v", err)
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		e.tell("the first time it showed a certificate that is good: there may be several servers behind this address")
+		return ServerUntrusted
+	}
+	return NoAnswer
+}
+
 // gate tells whether it is one that answers, and asks which tokens it takes.
 func (e *examination) gate(ctx context.Context) string {
 	m := e.met
@@ -93,8 +105,7 @@ func (e *examination) gate(ctx context.Context) string {
 	e.tell("GET /health: status %d", m.status)
 	res, err := e.ask(ctx, answer.MetadataPath, nil, nil)
 	if err != nil {
-		e.tell("%v", err)
-		return NoAnswer
+		return e.lost(err)
 	}
 	var known metadata
 	if err := json.Unmarshal(res.body, &known); res.status != http.StatusOK || err != nil {

@@ -22,8 +22,7 @@ func (e *examination) request(ctx context.Context) string {
 	}
 	res, err := e.ask(ctx, "/tools", e.Token, e.TenantHeader)
 	if err != nil {
-		e.tell("%v", err)
-		return NoAnswer
+		return e.lost(err)
 	}
 	if res.status == http.StatusOK {
 		return e.tools(res)

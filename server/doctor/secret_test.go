@@ -82,10 +82,10 @@ func TestTokenOnlyToTheProven(t *testing.T) {
 		{"another root", []*pkitest.Cert{untrusted}, "server_untrusted", false},
 		{"another name", []*pkitest.Cert{named}, "server_name", false},
 		{"over", []*pkitest.Cert{ended}, "server_expired", false},
-		{"good, then another root", []*pkitest.Cert{good, untrusted}, "no_answer", false},
-		{"good twice, then another root", []*pkitest.Cert{good, good, untrusted}, "no_answer", false},
-		{"good twice, then another name", []*pkitest.Cert{good, good, named}, "no_answer", false},
-		{"good twice, then over", []*pkitest.Cert{good, good, ended}, "no_answer", false},
+		{"good, then another root", []*pkitest.Cert{good, untrusted}, "server_untrusted", false},
+		{"good twice, then another root", []*pkitest.Cert{good, good, untrusted}, "server_untrusted", false},
+		{"good twice, then another name", []*pkitest.Cert{good, good, named}, "server_untrusted", false},
+		{"good twice, then over", []*pkitest.Cert{good, good, ended}, "server_untrusted", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := record(t, func(n int) *pkitest.Cert { return tt.shows[min(n, len(tt.shows)-1)] })

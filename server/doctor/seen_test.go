@@ -58,7 +58,7 @@ func TestGroup(t *testing.T) {
 	o := w.client()
 	o.URL = record(t, func(int) *pkitest.Cert { return good }).URL
 	o.MaxVersion = tls.VersionTLS12
-	if r := w.examine(o); !r.Good || !strings.Contains(told(r), "TLS 1.2, ") || strings.Contains(told(r), "CurveID") {
+	if r := w.examine(o); !r.Good || !strings.Contains(told(r), "TLS 1.2, ") || strings.Contains(told(r), "CurveID") || r.Seen.TLS.Group == "" {
 		t.Errorf("found %q\n%s", r.Finding, told(r))
 	}
 }
