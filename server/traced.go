@@ -33,11 +33,16 @@ func (s *Server) traced(q *request) {
 func (s *Server) tracedMessage(r *http.Request, m mcp.Message) {
 	q := requestOf(r.Context())
 	t := tracing.Request{Name: m.Method, Method: m.Method, MessageID: m.ID, Revision: m.Revision, Meta: m.Context}
-	switch {
-	case m.Method == "tools/call" && q.decision.Tools.Lookup(m.Name) != nil: // names that peers make up would be many
-		t.Tool, t.Name = m.Name, m.Method+" "+m.Name
-	case m.Method == "prompts/get":
-		t.Prompt = m.Name
+	// Names that peers make up would be many, and of any length.
+	switch view := q.decision.Tools; m.Method {
+	case "tools/call":
+		if found := view.Lookup(m.Name); found != nil {
+			t.Tool, t.Name = found.Name, m.Method+" "+found.Name
+		}
+	case "prompts/get":
+		if found := view.Prompt(m.Name); found != nil {
+			t.Prompt, t.Name = found.Name, m.Method+" "+found.Name
+		}
 	}
 	s.begin(q, t)
 }

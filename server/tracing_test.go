@@ -53,6 +53,11 @@ func newCollector(t *testing.T) *spans {
 	return s
 }
 
+// config is what has a gate send it all that is asked, with more keys of tracing.
+func (s *spans) config(more string) string {
+	return fmt.Sprintf("egress: {allow: [127.0.0.0/8]}\ntracing: {endpoint: %q%s}\n", s.URL, more)
+}
+
 // of returns the spans of a trace, by name, once there are so many.
 func (s *spans) of(t *testing.T, trace string, n int) map[string]*otlp.Span {
 	t.Helper()

@@ -2,19 +2,25 @@ package mcp
 
 import (
 	"net/http"
-	"strings"
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sangate/sangate/server/object"
 )
 
 // A Message is what a trace tells of one.
 type Message struct {
-	Method   string // one that there is, or _OTHER
-	ID       string // of JSON-RPC
-	Name     string // of a tool or prompt, as the peer has it
-	Revision string
+	Method   string            // one that there is, or _OTHER
+	ID       string            // of JSON-RPC; "" where it is long, or null
+	Name     string            // of a tool or prompt, as the peer has it
+	Revision string            // one that there is, or ""
 	Context  map[string]string // traceparent and tracestate, of _meta
 }
+
+// maxID bounds an id that is told, in bytes of JSON: with it the span waits for the
+// collector.
+const maxID = 128
 
 // methods are those that peers can ask for.
 var methods = map[string]bool{methodCall: true, methodList: true, methodDiscover: true, methodPing: true, methodInitialize: true, methodListen: true,
@@ -24,7 +30,7 @@ var methods = map[string]bool{methodCall: true, methodList: true, methodDiscover
 
 // told returns what a trace tells of the message.
 func (m *message) told(r *http.Request) Message {
-	out := Message{Method: m.method, ID: strings.Trim(string(m.id), `"`), Name: m.name, Revision: r.Header.Get(revisionHeader)}
+	out := Message{Method: m.method, Name: m.name, ID: toldID(m.id), Revision: toldRevision(r.Header.Get(revisionHeader))}
 	if !methods[m.method] {
 		out.Method = "_OTHER"
 	}
@@ -45,4 +51,26 @@ func (m *message) told(r *http.Request) Message {
 		}
 	}
 	return out
+}
+
+func toldID(id jsontext.Value) string {
+	switch kind := id.Kind(); {
+	case len(id) > maxID || kind == 'n':
+		return ""
+	case kind == '"':
+		text, _ := jsontext.AppendUnquote(nil, id) // was read already
+		return string(text)
+	}
+	return string(id)
+}
+
+// toldRevision returns what is the gate's own text, not the peer's.
+func toldRevision(text string) string {
+	if text == statelessRevision {
+		return statelessRevision
+	}
+	if i := slices.Index(olderRevisions, text); i >= 0 {
+		return olderRevisions[i]
+	}
+	return ""
 }

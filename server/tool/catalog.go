@@ -197,6 +197,14 @@ func (c *Catalog) View(t *tenant.Tenant) *View {
 // Lookup returns the tool of that name, or nil where the tenant has none such.
 func (v *View) Lookup(name string) *Tool { return v.byName[name] }
 
+// Prompt returns the prompt of that name, or nil.
+func (v *View) Prompt(name string) *Prompt {
+	if i := slices.IndexFunc(v.Prompts, func(p *Prompt) bool { return p.Name == name }); i >= 0 {
+		return v.Prompts[i]
+	}
+	return nil
+}
+
 // JSON returns the list as the Octopus dialect has it: a JSON array of {name,
 // description, inputSchema, outputSchema?}. Not to be changed.
 func (v *View) JSON() []byte { return v.list }

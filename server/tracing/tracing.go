@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -55,9 +56,33 @@ func New(ctx context.Context, opts Options) (*Tracer, error) {
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(told{exporter, opts.Logger}, sdktrace.WithBatchTimeout(time.Second)),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(opts.Sample))),
+		sdktrace.WithRawSpanLimits(limits),
 		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName("sangate"), semconv.ServiceVersion(opts.Version))),
 	)
 	return &Tracer{opts.Client, provider, provider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))}, nil
+}
+
+// maxText bounds a text in a span, in bytes: thousands of spans may wait for a
+// collector that is slow.
+const maxText = 256
+
+// limits are the SDK's own, but for the length of a text. What the SDK cuts off it
+// goes on holding, so texts are cut before; this is for what comes another way.
+var limits = sdktrace.SpanLimits{
+	AttributeValueLengthLimit:   maxText,
+	AttributeCountLimit:         sdktrace.DefaultAttributeCountLimit,
+	EventCountLimit:             sdktrace.DefaultEventCountLimit,
+	LinkCountLimit:              sdktrace.DefaultLinkCountLimit,
+	AttributePerEventCountLimit: sdktrace.DefaultAttributePerEventCountLimit,
+	AttributePerLinkCountLimit:  sdktrace.DefaultAttributePerLinkCountLimit,
+}
+
+// short returns a text within the bound that holds nothing beyond it.
+func short(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(strings.Clone(text[:maxText]), "")
 }
 
 // told is an exporter whose failures are in the gate's log, not in a global place.
@@ -115,7 +140,7 @@ func (t *Tracer) Begin(ctx context.Context, r Request) (context.Context, trace.S
 		semconv.NetworkTransportTCP, semconv.NetworkProtocolName("http"), semconv.NetworkProtocolVersion(r.Proto), semconv.ClientAddress(r.Remote)}
 	text := func(key attribute.Key, value string) {
 		if value != "" {
-			attrs = append(attrs, key.String(value))
+			attrs = append(attrs, key.String(short(value)))
 		}
 	}
 	text(semconv.McpMethodNameKey, r.Method)
@@ -128,7 +153,7 @@ func (t *Tracer) Begin(ctx context.Context, r Request) (context.Context, trace.S
 	if r.Tool != "" {
 		attrs = append(attrs, semconv.GenAIOperationNameExecuteTool)
 	}
-	return t.tracer.Start(parent, r.Name, append(options, trace.WithAttributes(attrs...))...)
+	return t.tracer.Start(parent, short(r.Name), append(options, trace.WithAttributes(attrs...))...)
 }
 
 // Called notes on a span which tool was called, and what came of it: ok, or of what
