@@ -61,12 +61,7 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 	s.metrics.Streams.Inc()
 	defer s.metrics.Streams.Dec()
 	if s.tracer != nil {
-		s.traced(q)
-		defer func() {
-			if q.span != nil {
-				q.span.End()
-			}
-		}()
+		next = s.traced(q, next)
 	}
 	next(w, q.http)
 }

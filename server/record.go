@@ -45,6 +45,7 @@ func (s *Server) record(q *request, d *auth.Decision, took time.Duration) {
 	s.metrics.Decision(d, took, q.id)
 	detail := s.detail(q, d)
 	if !d.OK() {
+		tracing.Failed(q, string(d.Reason))
 		s.auditRefusal(q.http, d, took)
 		s.showRefused(q, d, detail)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/mcp"
 	"github.com/sangate/sangate/server/tracing"
@@ -21,13 +22,55 @@ func (s *Server) trace(ctx context.Context, c *config.Config) (err error) {
 	return err
 }
 
-// traced begins the span of an admitted request that is no MCP message.
-func (s *Server) traced(q *request) {
-	if q.http.URL.Path == "/mcp" && q.http.Method == http.MethodPost {
-		return // by message
+// traced has an admitted request be answered within its span. That of an MCP message
+// begins when the message is read.
+func (s *Server) traced(q *request, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		answered := false
+		defer func() {
+			if q.span == nil {
+				return
+			}
+			if !answered { // it panicked
+				tracing.Failed(q, answer.Internal.Code)
+			}
+			q.span.End()
+		}()
+		if r.URL.Path == "/mcp" && r.Method == http.MethodPost {
+			next(w, r)
+		} else {
+			noted := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+			s.begin(q, routed(r))
+			next(noted, r)
+			tracing.Status(q, noted.status)
+		}
+		answered = true
 	}
-	s.begin(q, tracing.Request{Name: q.http.Method + " " + q.http.Pattern, HTTP: q.http.Method, Route: q.http.Pattern})
 }
+
+// routed is the span of a request that is no MCP message. Of methods, those that peers
+// make up have one name.
+func routed(r *http.Request) tracing.Request {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return tracing.Request{Name: r.Method + " " + r.Pattern, HTTP: r.Method, Route: r.Pattern}
+	}
+	return tracing.Request{Name: "HTTP " + r.Pattern, HTTP: "_OTHER", Route: r.Pattern}
+}
+
+// A statusWriter knows which status was answered.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap serves http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // tracedMessage begins the span of an MCP message.
 func (s *Server) tracedMessage(r *http.Request, m mcp.Message) {

@@ -1,23 +1,27 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	common "go.opentelemetry.io/proto/otlp/common/v1"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sangate/sangate/pki/pkitest"
 	"github.com/sangate/sangate/server/servertest"
+	"github.com/sangate/sangate/server/tool"
 )
 
 // spans is a collector: it takes OTLP over HTTP.
@@ -82,6 +86,9 @@ func attributes(span *otlp.Span) map[string]string {
 	out := map[string]string{}
 	for _, a := range span.GetAttributes() {
 		out[a.Key] = a.Value.GetStringValue()
+		if n, ok := a.Value.GetValue().(*common.AnyValue_IntValue); ok {
+			out[a.Key] = strconv.FormatInt(n.IntValue, 10)
+		}
 	}
 	return out
 }
@@ -98,8 +105,14 @@ func TestTraced(t *testing.T) {
 	sink := newCollector(t)
 	tracing := fmt.Sprintf("tracing: {endpoint: %q, sample: 0, headers: {Authorization: \"Bearer collect\"}}\n", sink.URL) // nothing, but what callers trace
 	inner := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
-		return yaml + "  - {id: agent, secondFactor: none, sans: [\"dns:agent.example\"]}\negress: {allow: [127.0.0.0/8]}\n" + tracing
+		return yaml + "  - {id: agent, secondFactor: none, tools: {allow: [echo, greet]}, sans: [\"dns:agent.example\"]}\negress: {allow: [127.0.0.0/8]}\n" + tracing
 	}})
+	greet := &tool.Prompt{Name: "greet", Described: []byte(`{"name":"greet"}`), Get: func(context.Context, *tool.Call) (*tool.Result, error) {
+		return &tool.Result{Structured: []byte(`{"messages":[]}`)}, nil
+	}}
+	if err := inner.Server.Offer(tool.Offer{Prompts: []*tool.Prompt{greet}}); err != nil {
+		t.Fatal(err)
+	}
 	const first = "4bf92f3577b34da6a3ce929d0e0e4730" // it has started all it will: what the front one leaves behind can be told
 	ask(t, inner.Client(inner.Cert("acme")), http.MethodGet, inner.URL+"/tools", "", jwtOf(inner.Key("acme")), "traceparent: 00-"+first+"-00f067aa0ba902b7-01")
 	sink.of(t, first, 1)
@@ -112,7 +125,7 @@ func TestTraced(t *testing.T) {
 	t.Cleanup(api.Close)
 	var log safeLog
 	front := servertest.Start(t, servertest.Options{Log: &log, Files: map[string]string{"inner.crt": string(inner.CA.PEM())}, Config: func(yaml string) string {
-		return strings.Replace(yaml, "    keys:", "    tools: {allow: [\"*_echo\", ticket, echo]}\n    keys:", 1) + fmt.Sprintf(`
+		return strings.Replace(yaml, "    keys:", "    tools: {allow: [\"*_echo\", ticket, echo, m_greet]}\n    keys:", 1) + fmt.Sprintf(`
 egress: {allow: [127.0.0.0/8]}
 tools: {http: [{name: ticket, description: A ticket., input: {type: object, properties: {id: {type: integer}}}, request: {url: "%s/secret-path/{args.id}"}, response: response.body}]}
 mcpServers:
@@ -152,6 +165,10 @@ mcpServers:
 		{"an HTTP API", "4bf92f3577b34da6a3ce929d0e0e4734", func(trace string) string {
 			return call("/tool/ticket/call", `{"id":5}`, "traceparent: "+parent(trace, "01"))
 		}, 2, []string{"POST /tool/{name}/call" + serverKind + " ticket", "GET" + clientKind}},
+		{"a prompt", "4bf92f3577b34da6a3ce929d0e0e4738", func(trace string) string {
+			return call("/mcp", `{"jsonrpc":"2.0","id":8,"method":"prompts/get","params":{"name":"m_greet"}}`,
+				"traceparent: "+parent(trace, "01"), "Accept: application/json, text/event-stream", "MCP-Protocol-Version: 2025-11-25")
+		}, 3, []string{"prompts/get m_greet" + serverKind, "prompts/get greet" + clientKind, "prompts/get greet" + serverKind}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			id := tt.run(tt.trace)
@@ -167,8 +184,12 @@ mcpServers:
 				above = fmt.Sprintf("%x", span.SpanId)
 			}
 			first := attributes(found[tt.path[0]])
-			if first["sangate.request.id"] != id || first["sangate.tenant"] != "acme" || first["gen_ai.tool.name"] == "" || first["gen_ai.operation.name"] != "execute_tool" || first["client.address"] != "127.0.0.1" {
+			if first["sangate.request.id"] != id || first["sangate.tenant"] != "acme" || first["gen_ai.tool.name"]+first["gen_ai.prompt.name"] == "" || (first["gen_ai.operation.name"] == "execute_tool") != (first["gen_ai.tool.name"] != "") || first["client.address"] != "127.0.0.1" {
 				t.Errorf("attributes %v", first)
+			}
+			asked := attributes(found[tt.path[1]])
+			if port, err := strconv.Atoi(asked["server.port"]); err != nil || port == 0 || asked["server.address"] != "127.0.0.1" || first["gen_ai.prompt.name"] != "" && asked["gen_ai.prompt.name"] != "greet" {
+				t.Errorf("attributes of what is asked %v", asked)
 			}
 			for _, span := range found {
 				if text := fmt.Sprint(span); strings.Contains(text, "secret-path") || strings.Contains(text, front.Key("acme")) {
@@ -203,8 +224,8 @@ mcpServers:
 	}
 	sink.mu.Unlock()
 	slices.Sort(traces)
-	if got := len(slices.Compact(traces)); got != 6 {
-		t.Errorf("%d traces, want 6", got)
+	if got := len(slices.Compact(traces)); got != 7 {
+		t.Errorf("%d traces, want 7", got)
 	}
 	if !slices.Contains(names, "_OTHER") || slices.ContainsFunc(names, func(n string) bool { return strings.Contains(n, "made") }) {
 		t.Errorf("spans %v", names)

@@ -16,6 +16,7 @@ import (
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/tenant"
 	"github.com/sangate/sangate/server/tool"
+	"github.com/sangate/sangate/server/tracing"
 )
 
 // An Error is an answer that says no (contract, section 2).
@@ -140,6 +141,7 @@ func JSON(w http.ResponseWriter, status int, body []byte) {
 
 // Fail writes an error answer.
 func Fail(w http.ResponseWriter, r *http.Request, e Error) {
+	tracing.Failed(r.Context(), e.Code)
 	h := w.Header()
 	if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden {
 		h.Set("WWW-Authenticate", challenge(r, e))

@@ -156,34 +156,47 @@ func withoutQuery(err error) error {
 	return err
 }
 
-// failureOf is the kind of a failure for a trace: the status, "" for a good one.
-func failureOf(status int) string {
-	if status < 400 {
-		return ""
+// failureOf is the kind of a failure for a trace: where there was an answer, its
+// status; "" for a good one.
+func failureOf(res *response, err error) string {
+	switch {
+	case res == nil:
+		return "unreachable"
+	case err != nil:
+		return "unreadable"
+	case res.status >= 400:
+		return strconv.Itoa(res.status)
 	}
-	return strconv.Itoa(status)
+	return ""
 }
 
 var errTooLarge = errors.New("a response over maxResponseBytes")
 
 func (p *Program) send(ctx context.Context, client *http.Client, req *http.Request) (*response, error) {
-	req = req.WithContext(ctx)
+	ctx, asked := tracing.OutwardHTTP(ctx, req)
+	tracing.Inject(ctx, req.Header)
+	res, err := p.receive(client, req.WithContext(ctx))
+	if res != nil {
+		asked.Status(res.status)
+	}
+	asked.End(failureOf(res, err))
+	return res, err
+}
+
+// receive sends a request and reads the answer. Where that does not come whole, there
+// is an error beside it.
+func (p *Program) receive(client *http.Client, req *http.Request) (*response, error) {
 	if req.GetBody != nil {
 		var err error
 		if req.Body, err = req.GetBody(); err != nil {
 			return nil, err
 		}
 	}
-	ctx, end := tracing.Outward(ctx, req.Method, tracing.HTTP(req)...)
-	req = req.WithContext(ctx)
-	tracing.Inject(ctx, req.Header)
 	res, err := client.Do(req)
 	if err != nil {
-		end("unreachable")
 		return nil, err
 	}
 	defer res.Body.Close()
-	end(failureOf(res.StatusCode))
 	body, err := io.ReadAll(io.LimitReader(res.Body, p.def.MaxBytes+1))
 	if err == nil && int64(len(body)) > p.def.MaxBytes {
 		err = fmt.Errorf("%w: more than %d bytes", errTooLarge, p.def.MaxBytes)

@@ -13,6 +13,7 @@ import (
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/shape"
 	"github.com/sangate/sangate/server/tool"
+	"github.com/sangate/sangate/server/tracing"
 )
 
 // The methods that make up the load.
@@ -81,6 +82,7 @@ func (h *Handler) callDirect(w http.ResponseWriter, r *http.Request, m *message,
 	}
 	if err != nil {
 		b.failed(m.id)
+		tracing.Answered(ctx, 0)
 	}
 	b.send(w)
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/tool"
+	"github.com/sangate/sangate/server/tracing"
 )
 
 // Options of a Handler; all but Logger must be set.
@@ -136,7 +137,7 @@ var bodies = sync.Pool{New: func() any { return new([]byte) }}
 func (h *Handler) bySDK(w http.ResponseWriter, r *http.Request, m *message, body []byte) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
-	jw := &jsonWriter{ResponseWriter: w, request: r}
+	jw := &jsonWriter{ResponseWriter: w, request: r, failed: func(code int64) { tracing.Answered(r.Context(), code) }}
 	if m.method == methodInitialize {
 		jw.session = h.sessions.begin(auth.DecisionFrom(r.Context()))
 	}

@@ -1,12 +1,15 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/sangate/sangate/server/answer"
+	"github.com/sangate/sangate/server/object"
 )
 
 // A jsonWriter turns the SDK's errors in plain text into the one error body of
@@ -15,7 +18,8 @@ import (
 type jsonWriter struct {
 	http.ResponseWriter
 	request *http.Request
-	session string // begun by the request, if it succeeds
+	session string           // begun by the request, if it succeeds
+	failed  func(code int64) // hears of errors of JSON-RPC in what is written; may be nil
 	began   bool
 	replace bool // the text that follows is dropped
 	stream  bool // of events: it may last, each event may not
@@ -82,10 +86,40 @@ func (w *jsonWriter) Write(p []byte) (int, error) {
 	if w.replace {
 		return len(p), nil
 	}
+	if w.failed != nil {
+		if code, ok := errorCode(p); ok {
+			w.failed(code)
+		}
+	}
 	if w.stream {
 		w.deadline(time.Now().Add(eventDeadline))
 	}
 	return w.ResponseWriter.Write(p)
+}
+
+// errorCode returns the code of a response of JSON-RPC that is an error. The SDK writes
+// each as a whole, as it is or as an event.
+func errorCode(p []byte) (code int64, ok bool) {
+	if !bytes.Contains(p, []byte(`"error":`)) {
+		return 0, false
+	}
+	if _, data, found := bytes.Cut(p, []byte("\ndata: ")); found {
+		p = data
+	}
+	o := object.Read(p)
+	o.Enter()
+	for name, more := o.Next(); more; name, more = o.Next() {
+		if string(name) != "error" {
+			o.Value()
+			continue
+		}
+		var said struct {
+			Code int64 `json:"code"`
+		}
+		ok = json.Unmarshal(o.Value(), &said) == nil
+		code = said.Code
+	}
+	return code, ok && o.Close() == nil
 }
 
 // Flush lets event streams through.

@@ -3,6 +3,9 @@ package tracing
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
@@ -10,51 +13,104 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Outward makes a span of what is asked of a server behind the gate, a child of
-// that in ctx. end is called with what kind of failure it was, "" for none.
-func Outward(ctx context.Context, name string, attrs ...attribute.KeyValue) (_ context.Context, end func(failure string)) {
+// An Asked is the span of what is asked of a server behind the gate, a child of the
+// request's. The zero value is one that is not traced.
+type Asked struct{ span trace.Span }
+
+// A Call is one of an MCP server.
+type Call struct {
+	Server string // its name here
+	URL    string // its address; "": a command
+	Method string
+	Target string // the tool or prompt, as the server has it, or ""
+}
+
+// Outward begins the span of a call, in ctx from then on.
+func Outward(ctx context.Context, c Call) (context.Context, Asked) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
-		return ctx, func(string) {}
+		return ctx, Asked{}
 	}
-	ctx, span := parent.TracerProvider().Tracer(scope).Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...))
-	return ctx, func(failure string) {
-		if failure != "" {
-			Failed(span, failure)
-		}
-		span.End()
+	attrs := []attribute.KeyValue{attribute.String("sangate.upstream", c.Server), semconv.McpMethodNameKey.String(c.Method)}
+	switch c.Method {
+	case "tools/call":
+		attrs = append(attrs, semconv.GenAIToolName(short(c.Target)), semconv.GenAIOperationNameExecuteTool)
+	case "prompts/get":
+		attrs = append(attrs, semconv.GenAIPromptName(short(c.Target)))
+	}
+	if u, err := url.Parse(c.URL); err == nil {
+		attrs = append(attrs, address(u)...)
+	}
+	return begin(ctx, parent, short(strings.TrimSpace(c.Method+" "+c.Target)), attrs)
+}
+
+// OutwardHTTP begins the span of a request to an HTTP API, in ctx from then on. It has
+// nothing of the path or query, which may carry what is nobody's business.
+func OutwardHTTP(ctx context.Context, r *http.Request) (context.Context, Asked) {
+	parent := trace.SpanFromContext(ctx)
+	if !parent.IsRecording() {
+		return ctx, Asked{}
+	}
+	return begin(ctx, parent, r.Method, append(address(r.URL), semconv.HTTPRequestMethodKey.String(r.Method)))
+}
+
+func begin(ctx context.Context, parent trace.Span, name string, attrs []attribute.KeyValue) (context.Context, Asked) {
+	ctx, span := tracer(parent.TracerProvider()).Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...))
+	return ctx, Asked{span}
+}
+
+// address is where a server stands.
+func address(u *url.URL) []attribute.KeyValue {
+	if u.Host == "" {
+		return nil
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		port = map[string]int{"http": 80, "https": 443}[u.Scheme]
+	}
+	return []attribute.KeyValue{semconv.ServerAddress(short(u.Hostname())), semconv.ServerPort(port)}
+}
+
+// Code notes the code of JSON-RPC that the server answered with.
+func (a Asked) Code(code int64) {
+	if a.span != nil {
+		a.span.SetAttributes(semconv.RPCResponseStatusCode(strconv.FormatInt(code, 10)))
 	}
 }
 
-// Upstream are the attributes of a call to an MCP server.
-func Upstream(server, method, target string) []attribute.KeyValue {
-	out := []attribute.KeyValue{attribute.String("sangate.upstream", server), semconv.McpMethodNameKey.String(method)}
-	if method == "tools/call" {
-		out = append(out, semconv.GenAIToolName(target), semconv.GenAIOperationNameExecuteTool)
+// Status notes the status that the server answered with.
+func (a Asked) Status(status int) {
+	if a.span != nil {
+		a.span.SetAttributes(semconv.HTTPResponseStatusCode(status))
 	}
-	return out
 }
 
-// HTTP are the attributes of a request to an HTTP API: nothing of its path or
-// query, which may carry what is nobody's business.
-func HTTP(r *http.Request) []attribute.KeyValue {
-	return []attribute.KeyValue{semconv.HTTPRequestMethodKey.String(r.Method), semconv.ServerAddress(r.URL.Hostname())}
+// End ends the span; failure is of what kind one was, one of few, "" for none.
+func (a Asked) End(failure string) {
+	if a.span == nil {
+		return
+	}
+	if failure != "" {
+		failed(a.span, failure)
+	}
+	a.span.End()
 }
+
+// On reports whether there is a context of a trace to pass on.
+func On(ctx context.Context) bool { return trace.SpanContextFromContext(ctx).IsValid() }
 
 // Inject writes the context of the span in ctx into the headers of a request, where
-// it is traced, and reports whether it is.
-func Inject(ctx context.Context, header http.Header) bool {
-	if !trace.SpanContextFromContext(ctx).IsValid() {
-		return false
+// it is traced.
+func Inject(ctx context.Context, header http.Header) {
+	if On(ctx) {
+		propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(header))
 	}
-	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(header))
-	return true
 }
 
 // Meta returns the context of the span in ctx as members of _meta; nil where it is
 // not traced.
 func Meta(ctx context.Context) map[string]any {
-	if !trace.SpanContextFromContext(ctx).IsValid() {
+	if !On(ctx) {
 		return nil
 	}
 	carrier := propagation.MapCarrier{}

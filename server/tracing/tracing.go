@@ -1,7 +1,7 @@
 // Package tracing makes OpenTelemetry spans of what the gate does and sends them to
 // a collector (OTLP over HTTP), by the semantic conventions for the Model Context
-// Protocol. Requests that are refused make none: they are in metrics, log and audit
-// log, and nobody unknown fills the collector.
+// Protocol. Requests that are not admitted make none: they are in metrics, log and
+// audit log, and nobody unknown fills the collector.
 //
 // Whether a request is traced is in its context. What is asked of others within it
 // ([Outward], [Inject], [Meta]) looks there, and costs a look-up where it is not.
@@ -12,13 +12,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
@@ -27,6 +23,11 @@ import (
 
 // scope is the name of the instrumentation.
 const scope = "github.com/sangate/sangate"
+
+// tracer is the one of this instrumentation.
+func tracer(p trace.TracerProvider) trace.Tracer {
+	return p.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))
+}
 
 // Options of a Tracer; Endpoint and Client are required.
 type Options struct {
@@ -59,7 +60,7 @@ func New(ctx context.Context, opts Options) (*Tracer, error) {
 		sdktrace.WithRawSpanLimits(limits),
 		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName("sangate"), semconv.ServiceVersion(opts.Version))),
 	)
-	return &Tracer{opts.Client, provider, provider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))}, nil
+	return &Tracer{opts.Client, provider, tracer(provider)}, nil
 }
 
 // maxText bounds a text in a span, in bytes: thousands of spans may wait for a
@@ -75,14 +76,6 @@ var limits = sdktrace.SpanLimits{
 	LinkCountLimit:              sdktrace.DefaultLinkCountLimit,
 	AttributePerEventCountLimit: sdktrace.DefaultAttributePerEventCountLimit,
 	AttributePerLinkCountLimit:  sdktrace.DefaultAttributePerLinkCountLimit,
-}
-
-// short returns a text within the bound that holds nothing beyond it.
-func short(text string) string {
-	if len(text) <= maxText {
-		return text
-	}
-	return strings.ToValidUTF8(strings.Clone(text[:maxText]), "")
 }
 
 // told is an exporter whose failures are in the gate's log, not in a global place.
@@ -102,71 +95,4 @@ func (t told) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) er
 func (t *Tracer) Close(ctx context.Context) error {
 	defer t.client.CloseIdleConnections()
 	return t.provider.Shutdown(ctx)
-}
-
-// A Request is one that a span is made of.
-type Request struct {
-	Name      string // of the span: few
-	Began     time.Time
-	Header    http.Header       // with the caller's context (W3C Trace Context)
-	Meta      map[string]string // with the caller's context, in the place of Header's: of a message in a stream
-	ID        string            // of the request
-	Tenant    string
-	Method    string // of the Model Context Protocol; "": another dialect
-	Tool      string
-	Prompt    string
-	MessageID string // of JSON-RPC
-	Revision  string
-	HTTP      string // method
-	Route     string
-	Proto     string // version of HTTP
-	Remote    string // address
-}
-
-// Begin makes the span of a request, in ctx from then on.
-func (t *Tracer) Begin(ctx context.Context, r Request) (context.Context, trace.Span) {
-	propagator := propagation.TraceContext{}
-	parent := propagator.Extract(ctx, propagation.HeaderCarrier(r.Header))
-	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(r.Began)}
-	if len(r.Meta) > 0 {
-		// The message's own context counts; that of the transport is linked.
-		ambient := trace.SpanContextFromContext(parent)
-		parent = propagator.Extract(ctx, propagation.MapCarrier(r.Meta))
-		if ambient.IsValid() && !ambient.Equal(trace.SpanContextFromContext(parent)) {
-			options = append(options, trace.WithLinks(trace.Link{SpanContext: ambient}))
-		}
-	}
-	attrs := []attribute.KeyValue{attribute.String("sangate.request.id", r.ID), attribute.String("sangate.tenant", r.Tenant),
-		semconv.NetworkTransportTCP, semconv.NetworkProtocolName("http"), semconv.NetworkProtocolVersion(r.Proto), semconv.ClientAddress(r.Remote)}
-	text := func(key attribute.Key, value string) {
-		if value != "" {
-			attrs = append(attrs, key.String(short(value)))
-		}
-	}
-	text(semconv.McpMethodNameKey, r.Method)
-	text(semconv.McpProtocolVersionKey, r.Revision)
-	text(semconv.JSONRPCRequestIDKey, r.MessageID)
-	text(semconv.GenAIToolNameKey, r.Tool)
-	text(semconv.GenAIPromptNameKey, r.Prompt)
-	text(semconv.HTTPRequestMethodKey, r.HTTP)
-	text(semconv.HTTPRouteKey, r.Route)
-	if r.Tool != "" {
-		attrs = append(attrs, semconv.GenAIOperationNameExecuteTool)
-	}
-	return t.tracer.Start(parent, short(r.Name), append(options, trace.WithAttributes(attrs...))...)
-}
-
-// Called notes on a span which tool was called, and what came of it: ok, or of what
-// kind the failure is.
-func Called(span trace.Span, tool, outcome string) {
-	span.SetAttributes(semconv.GenAIToolName(tool), semconv.GenAIOperationNameExecuteTool)
-	if outcome != "ok" {
-		Failed(span, outcome)
-	}
-}
-
-// Failed notes on a span of what kind a failure is; kind is one of few.
-func Failed(span trace.Span, kind string) {
-	span.SetStatus(codes.Error, kind)
-	span.SetAttributes(semconv.ErrorTypeKey.String(kind))
 }

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 
 	"github.com/sangate/sangate/server/tool"
 	"github.com/sangate/sangate/server/tracing"
@@ -28,8 +29,11 @@ func (s *Server) current() (link, error) {
 }
 
 // failureOf is the kind of a failure for a trace, one of few; "" for none.
-func failureOf(err error) string {
-	if err == nil {
+func failureOf(res *tool.Result, err error) string {
+	switch {
+	case err == nil && res.IsError:
+		return "tool_error"
+	case err == nil:
 		return ""
 	}
 	if _, ok := errors.AsType[*tool.Failure](err); ok {
@@ -53,10 +57,13 @@ func (s *Server) exchange(ctx context.Context, method, target string, do func(co
 	defer s.exchanges.Done()
 	within, cancel := context.WithTimeout(ctx, s.conf.Timeout())
 	defer cancel()
-	within, end := tracing.Outward(within, strings.TrimSpace(method+" "+target), tracing.Upstream(s.conf.Name, method, target)...)
+	within, asked := tracing.Outward(within, tracing.Call{Server: s.conf.Name, URL: s.conf.BaseURL, Method: method, Target: target})
 	start := time.Now()
 	res, err := do(within, l)
-	end(failureOf(err))
+	if said, ok := errors.AsType[*jsonrpc.Error](err); ok {
+		asked.Code(said.Code)
+	}
+	asked.End(failureOf(res, err))
 	s.opts.OnExchange(s.conf.Name, time.Since(start))
 	switch {
 	case err == nil:

@@ -88,7 +88,7 @@ func (s *Server) vet(list *listing, owner string) *offer {
 				if err := json.Unmarshal(call.Arguments, &args); err != nil {
 					return nil, err
 				}
-				return s.exchange(ctx, "prompts/get", "", func(ctx context.Context, l link) (*tool.Result, error) { return l.prompt(ctx, d.Name, args) })
+				return s.exchange(ctx, "prompts/get", d.Name, func(ctx context.Context, l link) (*tool.Result, error) { return l.prompt(ctx, d.Name, args) })
 			}})
 	}
 	return out

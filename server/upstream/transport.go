@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
 	"time"
@@ -111,9 +110,9 @@ func (a *authorized) send(r *http.Request) (*http.Response, *credential.Secret, 
 
 // traced has a request carry the context of the trace that it is part of.
 func traced(r *http.Request) *http.Request {
-	if header := make(http.Header); tracing.Inject(r.Context(), header) {
+	if tracing.On(r.Context()) {
 		r = r.Clone(r.Context())
-		maps.Copy(r.Header, header)
+		tracing.Inject(r.Context(), r.Header)
 	}
 	return r
 }
