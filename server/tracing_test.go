@@ -231,13 +231,22 @@ mcpServers:
 		t.Errorf("spans %v", names)
 	}
 
-	// Every line of the log that is about a request says which.
+	// Every line of the log that is about a request says which: of one that the SDK
+	// refuses, too.
+	for _, method := range []string{"ping", "logging/setLevel"} {
+		ask(t, client, http.MethodPost, front.URL+"/mcp", `{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{"level":"debug","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",`+
+			`"io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"}}}}`,
+			asJSON, jwtOf(front.Key("acme")), "Accept: application/json, text/event-stream", "MCP-Protocol-Version: 2026-07-28", "Mcp-Method: "+method)
+		if !strings.Contains(log.String(), `"msg":"request failed","method":"`+method+`","code":-32601`) {
+			t.Errorf("of %s that failed nothing is told", method)
+		}
+	}
 	for line := range strings.Lines(log.String()) {
-		var said struct{ Msg, RequestID, Path, Tool string }
+		var said struct{ Msg, RequestID, Path, Tool, Method string }
 		if err := json.Unmarshal([]byte(line), &said); err != nil {
 			t.Fatal(err)
 		}
-		if (strings.HasPrefix(said.Msg, "request") || said.Path != "" || said.Tool != "" && !strings.Contains(said.Msg, "upstream")) && said.RequestID == "" {
+		if (strings.HasPrefix(said.Msg, "request") || said.Path != "" || said.Method != "" || said.Tool != "" && !strings.Contains(said.Msg, "upstream")) && said.RequestID == "" {
 			t.Errorf("no request id: %s", line)
 		}
 	}

@@ -65,7 +65,6 @@ func New(opts Options) *Handler {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	opts.Logger = slog.New(quiet{opts.Logger.Handler()})
 	h := &Handler{opts: opts, sessions: newSessions(opts.Now), seal: newSealer(opts.Now), heard: newListeners()}
 	h.identity = identityOf(opts.Version)
 	for handler, asJSON := range map[*http.Handler]bool{&h.sdk: true, &h.events: false} {
@@ -75,11 +74,15 @@ func New(opts Options) *Handler {
 			PropagateRequestCancellation: true,
 			MaxRequestBodyBytes:          opts.MaxBody,
 			DisableLocalhostProtection:   true, // the gate checks Host and Origin on every path
-			Logger:                       opts.Logger,
+			Logger:                       unheard,
 		})
 	}
 	return h
 }
+
+// unheard takes what the SDK logs, which does not say of which request it is: of those
+// that fail, there is a line of the gate's own.
+var unheard = slog.New(slog.DiscardHandler)
 
 // Post answers POST /mcp for an admitted request.
 func (h *Handler) Post(w http.ResponseWriter, r *http.Request) { h.post(w, r, h.direct) }
@@ -137,7 +140,7 @@ var bodies = sync.Pool{New: func() any { return new([]byte) }}
 func (h *Handler) bySDK(w http.ResponseWriter, r *http.Request, m *message, body []byte) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
-	jw := &jsonWriter{ResponseWriter: w, request: r, failed: func(code int64) { tracing.Answered(r.Context(), code) }}
+	jw := &jsonWriter{ResponseWriter: w, request: r, failed: func(code int64) { h.failed(r, m, code) }}
 	if m.method == methodInitialize {
 		jw.session = h.sessions.begin(auth.DecisionFrom(r.Context()))
 	}
@@ -147,6 +150,14 @@ func (h *Handler) bySDK(w http.ResponseWriter, r *http.Request, m *message, body
 		h.sdk.ServeHTTP(jw, r)
 	}
 	jw.WriteHeader(http.StatusOK) // where the SDK gave up without an answer
+}
+
+// failed tells of a request that the SDK has answered with an error.
+func (h *Handler) failed(r *http.Request, m *message, code int64) {
+	ctx := r.Context()
+	tracing.Answered(ctx, code)
+	h.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "request failed", slog.String("method", m.knownMethod()), slog.Int64("code", code),
+		slog.String("tenant", auth.DecisionFrom(ctx).Principal.TenantID), slog.String("requestId", answer.RequestID(ctx)))
 }
 
 // Delete answers DELETE /mcp for an admitted request: the end of a session.

@@ -28,12 +28,17 @@ var methods = map[string]bool{methodCall: true, methodList: true, methodDiscover
 	"prompts/list": true, "prompts/get": true, "completion/complete": true, "logging/setLevel": true,
 	"notifications/initialized": true, "notifications/cancelled": true, "notifications/progress": true, "notifications/roots/list_changed": true}
 
+// knownMethod is the method, or what stands for those that there are not.
+func (m *message) knownMethod() string {
+	if methods[m.method] {
+		return m.method
+	}
+	return "_OTHER"
+}
+
 // told returns what a trace tells of the message.
 func (m *message) told(r *http.Request) Message {
-	out := Message{Method: m.method, Name: m.name, ID: toldID(m.id), Revision: toldRevision(r.Header.Get(revisionHeader))}
-	if !methods[m.method] {
-		out.Method = "_OTHER"
-	}
+	out := Message{Method: m.knownMethod(), Name: m.name, ID: toldID(m.id), Revision: toldRevision(r.Header.Get(revisionHeader))}
 	if m.rawMeta == nil {
 		return out
 	}

@@ -24,7 +24,7 @@ const (
 func (h *Handler) newServer(view *tool.View) *sdk.Server {
 	capabilities := &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{ListChanged: true}, Logging: &sdk.LoggingCapabilities{}}
 	opts := &sdk.ServerOptions{
-		Logger:       h.opts.Logger,
+		Logger:       unheard,
 		Capabilities: capabilities,
 		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope = "private" },
 	}
