@@ -103,7 +103,7 @@ const (
 // first gate to the second by both.
 func TestTraced(t *testing.T) {
 	sink := newCollector(t)
-	tracing := fmt.Sprintf("tracing: {endpoint: %q, sample: 0, headers: {Authorization: \"Bearer collect\"}}\n", sink.URL) // nothing, but what callers trace
+	tracing := fmt.Sprintf("tracing: {endpoint: %q, sample: 0, callers: trust, headers: {Authorization: \"Bearer collect\"}}\n", sink.URL+"/") // nothing, but what callers trace
 	inner := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
 		return yaml + "  - {id: agent, secondFactor: none, tools: {allow: [echo, greet]}, sans: [\"dns:agent.example\"]}\negress: {allow: [127.0.0.0/8]}\n" + tracing
 	}})
@@ -120,6 +120,9 @@ func TestTraced(t *testing.T) {
 	inner.CA.Issue(t, pkitest.Leaf{DNS: []string{"agent.example"}}).Write(t, dir, "agent")
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		if state := r.Header.Get("Tracestate"); state != "" {
+			t.Errorf("the API is told the caller's state %q", state)
+		}
 		fmt.Fprintf(w, `{"parent":%q}`, r.Header.Get("Traceparent"))
 	}))
 	t.Cleanup(api.Close)
@@ -163,7 +166,7 @@ mcpServers:
 				"traceparent: "+parent("4bf92f3577b34da6a3ce929d0e0e47ff", "01"), "Accept: application/json, text/event-stream", "MCP-Protocol-Version: 2025-11-25")
 		}, 3, []string{"tools/call m_echo" + serverKind + " m_echo", "tools/call echo" + clientKind + " echo", "tools/call echo" + serverKind + " echo"}},
 		{"an HTTP API", "4bf92f3577b34da6a3ce929d0e0e4734", func(trace string) string {
-			return call("/tool/ticket/call", `{"id":5}`, "traceparent: "+parent(trace, "01"))
+			return call("/tool/ticket/call", `{"id":5}`, "traceparent: "+parent(trace, "01"), "tracestate: theirs=secret")
 		}, 2, []string{"POST /tool/{name}/call" + serverKind + " ticket", "GET" + clientKind}},
 		{"a prompt", "4bf92f3577b34da6a3ce929d0e0e4738", func(trace string) string {
 			return call("/mcp", `{"jsonrpc":"2.0","id":8,"method":"prompts/get","params":{"name":"m_greet"}}`,

@@ -25,6 +25,7 @@ var enums = map[string][]string{
 	"CRLMode":      {"hard", "soft"},
 	"RenewMode":    {"rekey", "renew"},
 	"KeyType":      keyTypes,
+	"Callers":      callers,
 	"Binding":      {"none", "ifPresent", "required"},
 }
 

@@ -2,6 +2,8 @@ package config
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/sangate/sangate/server/egress"
 )
@@ -9,14 +11,18 @@ import (
 // Tracing says where traces go.
 type Tracing struct {
 	Endpoint string            `yaml:"endpoint"` // of an OpenTelemetry collector: OTLP over HTTP
-	Sample   *float64          `yaml:"sample"`   // share of requests; 1 where absent
+	Sample   *float64          `yaml:"sample"`   // share of traces; 1 where absent
+	Callers  string            `yaml:"callers"`  // what their traceparent decides: sample, trust or link
 	Headers  map[string]string `yaml:"headers"`  // sent to it
 	CAFile   Path              `yaml:"caFile"`
 
 	CA string `yaml:"-"` // what stands in CAFile
 }
 
-// Share returns what share of requests is traced.
+// callers are the values of Callers; the first where it is absent.
+var callers = []string{"sample", "trust", "link"}
+
+// Share returns what share of traces is traced.
 func (t *Tracing) Share() float64 {
 	if t.Sample == nil {
 		return 1
@@ -39,9 +45,14 @@ func (d *decoder) checkTracing(t *Tracing) {
 	}
 	if err := egress.CheckURL(t.Endpoint); err != nil {
 		d.failAt("tracing.endpoint", "endpoint: %s", err)
+	} else if strings.Contains(t.Endpoint, "?") {
+		d.failAt("tracing.endpoint", "endpoint %q: no query, /v1/traces comes after it; what the collector wants to know goes into headers", t.Endpoint)
 	}
 	if s := t.Share(); !(s >= 0 && s <= 1) {
 		d.failAt("tracing.sample", "sample: %v: a share between 0 and 1", s)
+	}
+	if t.Callers != "" && !slices.Contains(callers, t.Callers) {
+		d.failAt("tracing.callers", "callers %q: use %s", t.Callers, strings.Join(callers, ", "))
 	}
 	t.CA = d.readCA("tracing.caFile", t.CAFile)
 }

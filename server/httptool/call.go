@@ -174,7 +174,7 @@ var errTooLarge = errors.New("a response over maxResponseBytes")
 
 func (p *Program) send(ctx context.Context, client *http.Client, req *http.Request) (*response, error) {
 	ctx, asked := tracing.OutwardHTTP(ctx, req)
-	tracing.Inject(ctx, req.Header)
+	tracing.InjectParent(ctx, req.Header)
 	res, err := p.receive(client, req.WithContext(ctx))
 	if res != nil {
 		asked.Status(res.status)

@@ -107,6 +107,14 @@ func Inject(ctx context.Context, header http.Header) {
 	}
 }
 
+// InjectParent is [Inject] for whoever is no part of the caller's trace: what callers
+// say to each other beside (tracestate) is left out.
+func InjectParent(ctx context.Context, header http.Header) {
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		Inject(trace.ContextWithSpanContext(ctx, span.WithTraceState(trace.TraceState{})), header)
+	}
+}
+
 // Meta returns the context of the span in ctx as members of _meta; nil where it is
 // not traced.
 func Meta(ctx context.Context) map[string]any {

@@ -9,7 +9,6 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
 	"go.opentelemetry.io/otel/trace"
@@ -36,16 +35,10 @@ type Request struct {
 
 // Begin makes the span of a request, in ctx from then on.
 func (t *Tracer) Begin(ctx context.Context, r Request) (context.Context, trace.Span) {
-	propagator := propagation.TraceContext{}
-	parent := propagator.Extract(ctx, propagation.HeaderCarrier(r.Header))
 	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(r.Began)}
-	if len(r.Meta) > 0 {
-		// The message's own context counts; that of the transport is linked.
-		ambient := trace.SpanContextFromContext(parent)
-		parent = propagator.Extract(ctx, propagation.MapCarrier(r.Meta))
-		if ambient.IsValid() && !ambient.Equal(trace.SpanContextFromContext(parent)) {
-			options = append(options, trace.WithLinks(trace.Link{SpanContext: ambient}))
-		}
+	ctx, links := t.from(ctx, r)
+	if len(links) > 0 {
+		options = append(options, trace.WithLinks(links...))
 	}
 	attrs := []attribute.KeyValue{attribute.String("sangate.request.id", r.ID), attribute.String("sangate.tenant", r.Tenant),
 		semconv.NetworkTransportTCP, semconv.NetworkProtocolName("http"), semconv.NetworkProtocolVersion(r.Proto), semconv.ClientAddress(r.Remote)}
@@ -64,7 +57,7 @@ func (t *Tracer) Begin(ctx context.Context, r Request) (context.Context, trace.S
 	if r.Tool != "" {
 		attrs = append(attrs, semconv.GenAIOperationNameExecuteTool)
 	}
-	return t.tracer.Start(parent, short(r.Name), append(options, trace.WithAttributes(attrs...))...)
+	return t.tracer.Start(ctx, short(r.Name), append(options, trace.WithAttributes(attrs...))...)
 }
 
 // Called notes on a span which tool was called, and what came of it: ok, or of what

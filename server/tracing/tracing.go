@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
@@ -34,7 +35,8 @@ type Options struct {
 	Endpoint string            // of the collector, https://host:4318
 	Headers  map[string]string // sent to it
 	Client   *http.Client      // that reaches it
-	Sample   float64           // what share of requests that no caller has decided on is traced, 0 to 1
+	Sample   float64           // what share of traces, 0 to 1
+	Callers  Callers           // what they decide
 	Version  string
 	Logger   *slog.Logger
 }
@@ -44,23 +46,24 @@ type Tracer struct {
 	client   *http.Client
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
+	callers  Callers
 }
 
 // New makes a tracer. Nothing is sent yet, and it does not matter whether the
 // collector is there: what it does not take is dropped.
 func New(ctx context.Context, opts Options) (*Tracer, error) {
-	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(opts.Endpoint+"/v1/traces"), otlptracehttp.WithHeaders(opts.Headers),
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(strings.TrimRight(opts.Endpoint, "/")+"/v1/traces"), otlptracehttp.WithHeaders(opts.Headers),
 		otlptracehttp.WithHTTPClient(opts.Client), otlptracehttp.WithTimeout(10*time.Second))
 	if err != nil {
 		return nil, fmt.Errorf("tracing: %w", err)
 	}
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(told{exporter, opts.Logger}, sdktrace.WithBatchTimeout(time.Second)),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(opts.Sample))),
+		sdktrace.WithSampler(samplerOf(opts.Callers, opts.Sample)),
 		sdktrace.WithRawSpanLimits(limits),
 		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName("sangate"), semconv.ServiceVersion(opts.Version))),
 	)
-	return &Tracer{opts.Client, provider, tracer(provider)}, nil
+	return &Tracer{opts.Client, provider, tracer(provider), opts.Callers}, nil
 }
 
 // maxText bounds a text in a span, in bytes: thousands of spans may wait for a
