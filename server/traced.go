@@ -18,7 +18,7 @@ func (s *Server) trace(ctx context.Context, c *config.Config) (err error) {
 		return nil
 	}
 	s.tracer, err = tracing.New(ctx, tracing.Options{Endpoint: c.Tracing.Endpoint, Headers: c.Tracing.Headers, Client: c.Tracing.Client(&c.Egress),
-		Sample: c.Tracing.Share(), Callers: tracing.Callers(c.Tracing.Callers), Version: s.opts.Version, Logger: s.log})
+		Sample: c.Tracing.Share(), Callers: tracing.Callers(c.Tracing.Callers), Version: s.opts.Version, Logger: s.log, Tell: s.metrics.Spans})
 	return err
 }
 

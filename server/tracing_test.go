@@ -254,17 +254,3 @@ mcpServers:
 		}
 	}
 }
-
-// A collector that is away is told in the log, and holds up nobody.
-func TestCollectorAway(t *testing.T) {
-	var log safeLog
-	g := servertest.Start(t, servertest.Options{Log: &log, Config: func(yaml string) string { return yaml + "tracing: {endpoint: \"http://127.0.0.1:1\"}\n" }})
-	res := ask(t, g.Client(g.Cert("acme")), http.MethodGet, g.URL+"/tools", "", jwtOf(g.Key("acme")))
-	if res.StatusCode != http.StatusOK {
-		t.Error(res.Status)
-	}
-	<-g.Stop()
-	if !strings.Contains(log.String(), "traces not sent") {
-		t.Error("nobody is told")
-	}
-}

@@ -17,6 +17,7 @@ import (
 	"github.com/sangate/sangate/pki/revocation"
 	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/tracing"
 )
 
 // Metrics are the gate's own, on a registry of their own.
@@ -48,6 +49,7 @@ type Metrics struct {
 	upstreams     []string // with series
 	toolCalls     *prometheus.CounterVec
 	toolTime      *prometheus.HistogramVec
+	spans         *prometheus.CounterVec
 
 	decided series[decisionLabels, prometheus.Counter]
 	called  series[callLabels, callSeries]
@@ -109,6 +111,7 @@ func NewMetrics(version, commit string) *Metrics {
 	m.timed.make = func(factor string) *exemplified {
 		return &exemplified{Observer: m.decisionTime.WithLabelValues(factor)}
 	}
+	m.defineTraces(tracing.Results())
 	m.zero()
 	return m
 }

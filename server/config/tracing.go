@@ -2,8 +2,10 @@ package config
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sangate/sangate/server/egress"
 )
@@ -30,13 +32,18 @@ func (t *Tracing) Share() float64 {
 	return *t.Sample
 }
 
-// Client returns what reaches the collector; the configuration was checked.
+// Client returns what reaches the collector; the configuration was checked. One that
+// stands on this machine by its name need not be allowed to all that goes out.
 func (t *Tracing) Client(e *Egress) *http.Client {
-	var target egress.Target
+	target := egress.Target{Timeout: 10 * time.Second}
 	if t.CA != "" {
 		target.Roots, _ = egress.Roots([]byte(t.CA))
 	}
-	return e.Guard().Client(target)
+	own := *e
+	if u, err := url.Parse(t.Endpoint); err == nil && egress.Local(u.Hostname()) {
+		own.Allow = append(slices.Clone(e.Allow), "127.0.0.0/8", "::1")
+	}
+	return own.Guard().Client(target)
 }
 
 func (d *decoder) checkTracing(t *Tracing) {

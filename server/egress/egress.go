@@ -190,11 +190,16 @@ func CheckURL(text string) error {
 	case u.Scheme == "https":
 		return nil
 	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	if u.Scheme == "http" && (u.Hostname() == "localhost" || (err == nil && addr.IsLoopback())) {
+	if u.Scheme == "http" && Local(u.Hostname()) {
 		return nil
 	}
 	return fmt.Errorf("%.200q: write https; plain http is for this machine only", text)
+}
+
+// Local reports whether a host of a URL is this machine by its name.
+func Local(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // Roots reads the CAs, as PEM, that servers are verified by.

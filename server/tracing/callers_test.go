@@ -23,7 +23,7 @@ const (
 func newTracer(t *testing.T, callers Callers, sample float64) *Tracer {
 	t.Helper()
 	sink := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
-	tracer, err := New(t.Context(), Options{Endpoint: sink.URL, Client: sink.Client(), Sample: sample, Callers: callers, Logger: slog.New(slog.DiscardHandler)})
+	tracer, err := New(t.Context(), Options{Endpoint: sink.URL, Client: sink.Client(), Sample: sample, Callers: callers, Logger: slog.New(slog.DiscardHandler), Tell: func(string, int) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

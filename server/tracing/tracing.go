@@ -9,11 +9,11 @@ package tracing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -30,20 +30,24 @@ func tracer(p trace.TracerProvider) trace.Tracer {
 	return p.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))
 }
 
-// Options of a Tracer; Endpoint and Client are required.
+// Options of a Tracer; all but Headers and Callers must be set.
 type Options struct {
 	Endpoint string            // of the collector, https://host:4318
 	Headers  map[string]string // sent to it
-	Client   *http.Client      // that reaches it
+	Client   *http.Client      // that reaches it, and does not wait for ever
 	Sample   float64           // what share of traces, 0 to 1
 	Callers  Callers           // what they decide
 	Version  string
 	Logger   *slog.Logger
+
+	// Tell hears what became of how many spans: one of [Results].
+	Tell func(result string, n int)
 }
 
 // A Tracer makes spans of requests and sends them, behind, until closed.
 type Tracer struct {
 	client   *http.Client
+	exporter sdktrace.SpanExporter
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
 	callers  Callers
@@ -53,17 +57,19 @@ type Tracer struct {
 // collector is there: what it does not take is dropped.
 func New(ctx context.Context, opts Options) (*Tracer, error) {
 	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(strings.TrimRight(opts.Endpoint, "/")+"/v1/traces"), otlptracehttp.WithHeaders(opts.Headers),
-		otlptracehttp.WithHTTPClient(opts.Client), otlptracehttp.WithTimeout(10*time.Second))
+		otlptracehttp.WithHTTPClient(opts.Client))
 	if err != nil {
 		return nil, fmt.Errorf("tracing: %w", err)
 	}
+	waiting := &queue{tell: opts.Tell}
+	waiting.SpanProcessor = sdktrace.NewBatchSpanProcessor(&sender{SpanExporter: exporter, queue: waiting, tell: opts.Tell, log: opts.Logger}, batching...)
 	provider := sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(told{exporter, opts.Logger}, sdktrace.WithBatchTimeout(time.Second)),
+		sdktrace.WithSpanProcessor(waiting),
 		sdktrace.WithSampler(samplerOf(opts.Callers, opts.Sample)),
 		sdktrace.WithRawSpanLimits(limits),
 		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName("sangate"), semconv.ServiceVersion(opts.Version))),
 	)
-	return &Tracer{opts.Client, provider, tracer(provider), opts.Callers}, nil
+	return &Tracer{opts.Client, exporter, provider, tracer(provider), opts.Callers}, nil
 }
 
 // maxText bounds a text in a span, in bytes: thousands of spans may wait for a
@@ -81,21 +87,13 @@ var limits = sdktrace.SpanLimits{
 	AttributePerLinkCountLimit:  sdktrace.DefaultAttributePerLinkCountLimit,
 }
 
-// told is an exporter whose failures are in the gate's log, not in a global place.
-type told struct {
-	sdktrace.SpanExporter
-	log *slog.Logger
-}
-
-func (t told) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
-	if err := t.SpanExporter.ExportSpans(ctx, spans); err != nil {
-		t.log.Warn("traces not sent, they are dropped", "spans", len(spans), "err", err)
-	}
-	return nil
-}
-
-// Close sends what there is, and ends.
+// Close sends what there is until ctx ends, and what is left no longer. Nothing is left
+// running.
 func (t *Tracer) Close(ctx context.Context) error {
 	defer t.client.CloseIdleConnections()
-	return t.provider.Shutdown(ctx)
+	// The SDK would leave its goroutines to themselves when ctx ends. Without the
+	// exporter they have nothing to wait for.
+	stop := context.AfterFunc(ctx, func() { _ = t.exporter.Shutdown(context.Background()) })
+	defer stop()
+	return errors.Join(t.provider.Shutdown(context.WithoutCancel(ctx)), ctx.Err())
 }
