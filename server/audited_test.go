@@ -101,6 +101,11 @@ func TestAudit(t *testing.T) {
 	wantRecord(t, file, map[string]any{"kind": "refused", "reason": "tool_denied", "tenant": "globex", "tool": "echo"})
 	call(globex, "nobody-knows-it", g.Key("globex"))
 
+	ask(t, acme, http.MethodGet, g.URL+"/api/keys/"+strings.Repeat("k", 20), "", "Authorization: Bearer "+g.Key("acme"))
+	wantRecord(t, file, map[string]any{"kind": "refused", "method": "GET", "path": "/api/keys/{id}"})
+	ask(t, acme, http.MethodGet, g.URL+"/api/nobody-knows-it", "", "Authorization: Bearer "+g.Key("acme"))
+	wantRecord(t, file, map[string]any{"kind": "refused", "method": "GET", "path": "/api/"})
+
 	ops := g.Client(g.CA.Issue(t, pkitest.Leaf{Emails: []string{"ops@example.org"}}))
 	var minted mintedKey
 	res := ask(t, ops, http.MethodPost, g.URL+"/api/keys", `{"tenant":"acme"}`, "Authorization: Bearer "+key)
@@ -109,8 +114,8 @@ func TestAudit(t *testing.T) {
 	}
 	wantRecord(t, file, map[string]any{"kind": "change", "action": "key.mint", "object": minted.ID, "identity": "ops@example.org", "tenant": "@admins", "outcome": "ok"})
 	call(acme, "echo", g.Key("acme"))
-	if lines := audited(t, file, argument, key, minted.Key, g.Key("acme"), g.Key("globex"), "nobody-knows-it"); len(lines) != 3 {
-		t.Errorf("%d lines, want those 3: %v", len(lines), lines)
+	if lines := audited(t, file, argument, key, minted.Key, g.Key("acme"), g.Key("globex"), "nobody-knows-it"); len(lines) != 5 {
+		t.Errorf("%d lines, want those 5: %v", len(lines), lines)
 	}
 
 	g.Configure(func(yaml string) string {

@@ -92,6 +92,7 @@ func (s *Server) route(w http.ResponseWriter, q *request) {
 				s.admitted(w, q, func(w http.ResponseWriter, r *http.Request) { s.octopus.Call(w, r, name) })
 			}
 		case strings.HasPrefix(path, "/api/"):
+			_, r.Pattern = s.api.Handler(r)
 			s.administered(w, q, s.api) // nobody but admins is told what there is below
 		default:
 			answer.Fail(w, r, answer.NotFound)
@@ -127,7 +128,7 @@ func (s *Server) apiRoutes() *http.ServeMux {
 	routes.Handle("/api/tenants/{id}", methods{http.MethodGet: tenants.Get})
 	routes.Handle("/api/credentials", methods{http.MethodGet: s.credentials.List, http.MethodPost: s.credentials.Add})
 	routes.Handle("/api/credentials/{id}", methods{http.MethodGet: s.credentials.Get, http.MethodPatch: s.credentials.Update, http.MethodDelete: s.credentials.Delete})
-	routes.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })
+	routes.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { answer.Fail(w, r, answer.NotFound) })
 	return routes
 }
 

@@ -79,7 +79,7 @@ type Server struct {
 	limiter     *limit.Limiter
 	proxied     forwarded.Reader
 	mcp         *mcp.Handler
-	api         http.Handler // what is below /api, for admins
+	api         *http.ServeMux // what is below /api, for admins
 
 	limits   config.Limits // those of the start
 	builtins []*tool.Tool

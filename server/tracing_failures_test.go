@@ -47,28 +47,30 @@ func TestTracedFailures(t *testing.T) {
 	tests := []struct {
 		name               string
 		ask                func(*testing.T, string) *http.Response
+		span               string // its name; "": one that TestTraced sees
 		kind, code, status string // error.type, rpc.response.status_code, http.response.status_code
 	}{
-		{"a call", rest("POST", "/tool/echo/call", `{"message":"m"}`), "", "", "200"},
-		{"a call by MCP", mcp(older, plain, "tools/call", `{"name":"echo","arguments":{"message":"m"}}`), "", "", ""},
-		{"a list by the SDK", mcp(older, events, "tools/list", `{}`), "", "", ""},
-		{"no such tool", rest("POST", "/tool/nowhere/call", `{}`), "not_found", "", "404"},
-		{"a denied tool", rest("POST", "/tool/whoami/call", `{}`), "tool_denied", "", "404"},
-		{"bad arguments", rest("POST", "/tool/echo/call", `{}`), "invalid_arguments", "", "400"},
-		{"a tool says no", rest("POST", "/tool/moody/call", `{}`), "tool_error", "", "422"},
-		{"nothing of the API", rest("GET", "/api/nowhere", ""), "not_found", "", "404"},
-		{"a method of the API", rest("BREW", "/api/keys", ""), "method_not_allowed", "", "405"},
-		{"no such tool by MCP", mcp(older, plain, "tools/call", `{"name":"nowhere"}`), "-32602", "-32602", ""},
-		{"a denied tool by MCP", mcp(older, plain, "tools/call", `{"name":"whoami"}`), "tool_denied", "-32602", ""},
-		{"a tool says no by MCP", mcp(older, plain, "tools/call", `{"name":"moody","arguments":{}}`), "tool_error", "", ""},
-		{"no such resource", mcp(older, plain, "resources/read", `{"uri":"file:///nowhere"}`), "-32602", "-32602", ""},
-		{"no such prompt", mcp(older, plain, "prompts/get", `{"name":"nowhere"}`), "-32602", "-32602", ""},
-		{"no such prompt, as an event", mcp(older, events, "prompts/get", `{"name":"nowhere"}`), "-32602", "-32602", ""},
-		{"no such method", mcp(newer, plain, "no/such", `{}`), "-32601", "-32601", ""},
-		{"no such method of sessions", mcp(older, plain, "no/such", `{}`), "bad_request", "", ""},
-		{"a method that was removed", mcp(newer, plain, "ping", `{}`), "-32601", "-32601", ""},
-		{"another that was", mcp(newer, events, "logging/setLevel", `{"level":"debug"}`), "-32601", "-32601", ""},
-		{"an Accept that is none", mcp(older, "text/html", "ping", `{}`), "bad_request", "", ""},
+		{"a call", rest("POST", "/tool/echo/call", `{"message":"m"}`), "", "", "", "200"},
+		{"a call by MCP", mcp(older, plain, "tools/call", `{"name":"echo","arguments":{"message":"m"}}`), "", "", "", ""},
+		{"a list by the SDK", mcp(older, events, "tools/list", `{}`), "", "", "", ""},
+		{"no such tool", rest("POST", "/tool/nowhere/call", `{}`), "", "not_found", "", "404"},
+		{"a denied tool", rest("POST", "/tool/whoami/call", `{}`), "", "tool_denied", "", "404"},
+		{"bad arguments", rest("POST", "/tool/echo/call", `{}`), "", "invalid_arguments", "", "400"},
+		{"a tool says no", rest("POST", "/tool/moody/call", `{}`), "", "tool_error", "", "422"},
+		{"nothing of the API", rest("GET", "/api/nowhere", ""), "GET /api/", "not_found", "", "404"},
+		{"the API", rest("GET", "/api/keys", ""), "GET /api/keys", "", "", "200"},
+		{"a method of the API", rest("BREW", "/api/keys", ""), "HTTP /api/keys", "method_not_allowed", "", "405"},
+		{"no such tool by MCP", mcp(older, plain, "tools/call", `{"name":"nowhere"}`), "", "-32602", "-32602", ""},
+		{"a denied tool by MCP", mcp(older, plain, "tools/call", `{"name":"whoami"}`), "", "tool_denied", "-32602", ""},
+		{"a tool says no by MCP", mcp(older, plain, "tools/call", `{"name":"moody","arguments":{}}`), "", "tool_error", "", ""},
+		{"no such resource", mcp(older, plain, "resources/read", `{"uri":"file:///nowhere"}`), "", "-32602", "-32602", ""},
+		{"no such prompt", mcp(older, plain, "prompts/get", `{"name":"nowhere"}`), "", "-32602", "-32602", ""},
+		{"no such prompt, as an event", mcp(older, events, "prompts/get", `{"name":"nowhere"}`), "", "-32602", "-32602", ""},
+		{"no such method", mcp(newer, plain, "no/such", `{}`), "", "-32601", "-32601", ""},
+		{"no such method of sessions", mcp(older, plain, "no/such", `{}`), "", "bad_request", "", ""},
+		{"a method that was removed", mcp(newer, plain, "ping", `{}`), "", "-32601", "-32601", ""},
+		{"another that was", mcp(newer, events, "logging/setLevel", `{"level":"debug"}`), "", "-32601", "-32601", ""},
+		{"an Accept that is none", mcp(older, "text/html", "ping", `{}`), "", "bad_request", "", ""},
 	}
 	trace := func(i int) string { return fmt.Sprintf("4bf92f3577b34da6a3ce929d0e0e49%02x", i) }
 	answers := make([]*http.Response, len(tests))
@@ -83,6 +85,9 @@ func TestTracedFailures(t *testing.T) {
 				if have["error.type"] != tt.kind || have["rpc.response.status_code"] != tt.code || have["http.response.status_code"] != tt.status {
 					t.Errorf("%q: error.type %q, codes %q and %q, want %q, %q and %q; the answer is %s %s", name, have["error.type"],
 						have["rpc.response.status_code"], have["http.response.status_code"], tt.kind, tt.code, tt.status, res.Status, bodyOf(res))
+				}
+				if tt.span != "" && span.Name != tt.span {
+					t.Errorf("its name is %q, want %q", span.Name, tt.span)
 				}
 				if failed := span.Status.GetCode() == otlp.Status_STATUS_CODE_ERROR; failed != (tt.kind != "") {
 					t.Errorf("%q: status %v", name, span.Status)
