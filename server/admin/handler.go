@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -11,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sangate/sangate/server/answer"
 )
 
 // A Check is one thing readiness depends on; it returns what is wrong, or what is
@@ -33,6 +36,7 @@ type Options struct {
 	Hosts func() []string
 
 	Listener *Listener // that requests come from
+	Log      *slog.Logger
 }
 
 // Handler serves /metrics, /healthz, /readyz and what else is asked for.
@@ -61,6 +65,7 @@ func Handler(opts Options) http.Handler {
 	})
 	mux.Handle("GET /", opts.Console)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer answer.Caught(opts.Log, "")
 		left, err := opts.Listener.admit(r)
 		switch {
 		case err != nil:
