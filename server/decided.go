@@ -84,7 +84,8 @@ func (s *Server) decide(q *request) {
 	start := time.Now()
 	s.gate.DecideOn(&q.asked, &q.decision)
 	if q.decision.Missing != nil {
-		ctx, cancel := context.WithTimeout(q, keyWait)
+		// Not on the request itself: its context would stay as it is, without a span.
+		ctx, cancel := context.WithTimeout(q.Parent(), keyWait)
 		q.decision.Missing.Await(ctx)
 		cancel()
 		start = time.Now()

@@ -254,3 +254,27 @@ mcpServers:
 		}
 	}
 }
+
+// A request that waited for its issuer's keys is traced as any other: what it asks of
+// others is in its trace.
+func TestTracedAfterKeys(t *testing.T) {
+	sink, issuer := newCollector(t), servertest.NewIssuer(t)
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{}`)
+	}))
+	t.Cleanup(api.Close)
+	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
+		return strings.Replace(yaml, "    keys:", "    tools: {allow: [ticket]}\n    keys:", 1) + issuer.Config() + fmt.Sprintf(`
+tools: {http: [{name: ticket, description: A ticket., input: {type: object}, request: {url: %q}, response: response.body}]}
+tracing: {endpoint: %q}
+`, api.URL, sink.URL)
+	}})
+	const trace = "4bf92f3577b34da6a3ce929d0e0e4741"
+	res := ask(t, g.Client(g.Cert("acme")), http.MethodPost, g.URL+"/tool/ticket/call", `{}`, asJSON, jwtOf(issuer.Token(issuer.Claims("acme"))),
+		"traceparent: 00-"+trace+"-00f067aa0ba902b7-01")
+	if res.StatusCode != http.StatusOK || issuer.Fetches.Load() != 1 {
+		t.Fatalf("%s %s, after %d fetches", res.Status, bodyOf(res), issuer.Fetches.Load())
+	}
+	sink.of(t, trace, 2)
+}

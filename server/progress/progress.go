@@ -62,7 +62,7 @@ func (l *Line) At(done, total int) {
 	}
 	full := 0
 	if total > 0 {
-		full = width * done / total
+		full = width * min(done, total) / total // what is counted may grow
 	}
 	fmt.Fprintf(l.out, "\r\x1b[K%s [%s%s] %d of %d%s", l.what, strings.Repeat("=", full), strings.Repeat(" ", width-full), done, total, left)
 }

@@ -38,6 +38,13 @@ func TestLine(t *testing.T) {
 			}
 		})
 	}
+	var out strings.Builder
+	now := time.Unix(0, 0)
+	over := newLine(&out, "task", true, func() time.Time { return now })
+	now = now.Add(time.Minute)
+	if over.At(12, 10); !strings.Contains(out.String(), "["+strings.Repeat("=", width)+"] 12 of 10") {
+		t.Errorf("of more than all it says %q", out.String())
+	}
 	l := New(&strings.Builder{}, "task")
 	l.At(0, 0) // of nothing
 	if l.terminal {
