@@ -36,7 +36,7 @@ func TestTraced(t *testing.T) {
 		sent := spans.GetSpans()[0]
 		have := map[attribute.Key]string{}
 		for _, a := range sent.Attributes {
-			have[a.Key] = a.Value.Emit()
+			have[a.Key] = a.Value.String()
 		}
 		if have["error.type"] != want.kind || have["http.response.status_code"] != want.status || have["server.port"] == "" {
 			t.Errorf("%s: %v, want %v", path, have, want)
