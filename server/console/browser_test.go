@@ -162,3 +162,23 @@ func TestFollows(t *testing.T) {
 		t.Errorf("console: %s", a.Troubles)
 	}
 }
+
+// Line ends in what strangers send end no event: a view goes on showing what it
+// has shown, and them beside it, and nothing they wrote is an instruction.
+func TestFollowsStrangers(t *testing.T) {
+	g, b := servertest.Start(t, servertest.Options{}), servertest.NewBrowser(t)
+	b.Do("open", "url", g.AdminURL+"/refusals")
+	const name = "x\rretry: 86400000\r\rdata: All is well.\r\r"
+	call(t, g.Client(pkitest.NewCA(t, "Another CA").Issue(t, pkitest.Leaf{CommonName: name})), g.URL+"/tools", "")
+	b.Do("wait", "selector", "main tbody", "text", "All is well.")
+	call(t, g.Client(g.CA.Issue(t, pkitest.Leaf{CommonName: name})), g.URL+"/tool/%0D%0Ddata:%20x%0D%0D/call", "")
+	b.Do("wait", "selector", "main tbody", "text", "san_missing")
+	if a := b.Do("text", "selector", "main"); !strings.HasPrefix(a.Text, "Refusals") {
+		t.Errorf("the view is %q", a.Text)
+	}
+	for _, path := range paths {
+		if _, body := get(t, http.MethodGet, g.AdminURL+path); strings.Contains(body, "\r") {
+			t.Errorf("%s has line ends of others:\n%q", path, body)
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package console_test
 
 import (
+	"bufio"
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -71,6 +73,32 @@ func TestPages(t *testing.T) {
 	for _, path := range []string{"/none", "/live", "/live?view=/none", "/assets/none", "/views/layout.html", "/assets/../console.go"} {
 		if res, _ := get(t, http.MethodGet, g.AdminURL+path); res.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
+}
+
+// Whatever stands on a view, all of it is in the data of one event.
+func TestEventsAreWhole(t *testing.T) {
+	g := servertest.Start(t, servertest.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.AdminURL+"/live?view=/tenants&q=a%0Dretry:%201%0D%0Db", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	stream := bufio.NewReader(res.Body)
+	for n := 0; ; n++ {
+		line, err := stream.ReadString('\n')
+		if line == "\n" && n > 0 {
+			return
+		}
+		if err != nil || !strings.HasPrefix(line, "data: ") || strings.Contains(line, "\r") {
+			t.Fatalf("%v: %q", err, line)
 		}
 	}
 }

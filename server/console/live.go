@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// lines makes a page the data of one event. A carriage return ends a line of events
+// as well as \n does; html/template lets it pass.
+var lines = strings.NewReplacer("\r", "&#13;", "\n", "\ndata: ")
+
 // live follows one view: it is rendered each second, and sent where it has changed
 // (server-sent events, each the whole of the view).
 func (c *Console) live(w http.ResponseWriter, r *http.Request) {
@@ -44,7 +48,7 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case !bytes.Equal(b.Bytes(), last):
 			last, quiet = b.Bytes(), 0
-			_, err = fmt.Fprintf(w, "data: %s\n\n", strings.ReplaceAll(b.String(), "\n", "\ndata: "))
+			_, err = fmt.Fprintf(w, "data: %s\n\n", lines.Replace(b.String()))
 		case quiet%15 == 14:
 			_, err = fmt.Fprint(w, ": still here\n\n")
 		}

@@ -1,9 +1,6 @@
 package console
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
 // A Source tells what is so now. All of its functions are required, and safe for
 // concurrent use.
@@ -119,45 +116,4 @@ type Upstream struct {
 	Up                    bool
 	Problem               string
 	Tools                 []string
-}
-
-// Refusals are the last ones. Safe for concurrent use.
-type Refusals struct {
-	mu   sync.Mutex
-	ring [maxRows]Refusal
-	n    int // ever
-}
-
-// A Refusal is one of a handshake or a request.
-type Refusal struct {
-	At              time.Time
-	Stage, Reason   string // Stage is handshake, or the decision's
-	Detail          string
-	Who, Tenant     string
-	What            string // method and path
-	Remote, Request string
-}
-
-// Add notes one; of long texts the beginning.
-func (r *Refusals) Add(x Refusal) {
-	for _, s := range []*string{&x.Detail, &x.Who, &x.What} {
-		if len(*s) > 300 {
-			*s = (*s)[:300] + "…"
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ring[r.n%maxRows] = x
-	r.n++
-}
-
-// List returns them, the last first.
-func (r *Refusals) List() []Refusal {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := make([]Refusal, 0, min(r.n, maxRows))
-	for i := range min(r.n, maxRows) {
-		out = append(out, r.ring[(r.n-1-i)%maxRows])
-	}
-	return out
 }
