@@ -158,3 +158,35 @@ func replaceOnce(t *testing.T, s, old, new string) string {
 	}
 	return strings.Replace(s, old, new, 1)
 }
+
+// Whoever looks at the open connections while others come sees whole ones; the race
+// detector says so.
+func TestConnectionsAreShownWhole(t *testing.T) {
+	g := servertest.Start(t, servertest.Options{})
+	cert := g.Cert("acme")
+	looks, stop := make(chan error, 1), make(chan struct{})
+	go func() {
+		for {
+			res, err := http.Get(g.AdminURL + "/connections")
+			if err == nil {
+				_, err = io.Copy(io.Discard, res.Body)
+				err = errors.Join(err, res.Body.Close())
+			}
+			select {
+			case <-stop:
+				looks <- err
+				return
+			default:
+			}
+		}
+	}()
+	for range 40 {
+		c := g.Client(cert, servertest.HTTP1)
+		reused(t, c, g.URL+"/tools", g.Key("acme"))
+		c.CloseIdleConnections()
+	}
+	close(stop)
+	if err := <-looks; err != nil {
+		t.Error(err)
+	}
+}

@@ -120,15 +120,17 @@ func (l *listener) handshake(c *connection, conn *tls.Conn) {
 	state := conn.ConnectionState()
 	l.metrics.Handshake(&state)
 	c.identify(state)
-	l.conns.add(c, l.now())
-	l.metrics.Connections.Inc()
 	free := c.closed
 	c.closed = func() { l.conns.remove(c); l.metrics.Connections.Dec(); free() }
-	if state.NegotiatedProtocol == "h2" {
+	if state.NegotiatedProtocol != "h2" {
+		c.http1 = l.plain.New(contextOf(c), conn)
+	}
+	l.metrics.Connections.Inc()
+	l.conns.add(c, l.now()) // from here on others look at it, so it is whole
+	if c.http1 == nil {
 		l.pass(conn)
 		return
 	}
-	c.http1 = l.plain.New(contextOf(c), conn)
 	l.wg.Go(func() { // without what the handshake's stack has grown to
 		if c.http1.Serve() {
 			l.pass(c.http1)
