@@ -4,6 +4,7 @@ package docs
 import (
 	_ "embed"
 	"strings"
+	"sync"
 )
 
 var (
@@ -24,28 +25,37 @@ type Entry struct {
 	Alert       string // links into alerts.md
 }
 
-// Reasons returns all of reasons.md, in its order.
-func Reasons() []Entry {
-	var out []Entry
-	for _, section := range strings.Split(reasons, "\n## ")[1:] {
-		name, _, _ := strings.Cut(section, "\n")
-		e, _ := Reason(name)
-		out = append(out, e)
-	}
-	return out
-}
+// Reasons returns all of reasons.md, in its order. Not to be changed.
+func Reasons() []Entry { return pages().reasons }
 
 // Reason returns what reasons.md has of a reason, or doctor.md of what `sangate
 // doctor` finds.
 func Reason(name string) (e Entry, ok bool) {
-	for _, page := range []string{reasons, findings} {
-		if _, text, found := strings.Cut(page, "\n## "+name+"\n"); found {
-			text, _, _ = strings.Cut(text, "\n## ")
-			text, _, _ = strings.Cut(text, "\n# ")
-			return read(name, text), true
-		}
+	e, ok = pages().byName[name]
+	return e, ok
+}
+
+type sections struct {
+	reasons []Entry
+	byName  map[string]Entry
+}
+
+var pages = sync.OnceValue(func() sections {
+	out := sections{reasons: entries(reasons), byName: make(map[string]Entry)}
+	for _, e := range append(entries(findings), out.reasons...) { // the later stands
+		out.byName[e.Name] = e
 	}
-	return e, false
+	return out
+})
+
+// entries takes a page apart by its headings.
+func entries(page string) (out []Entry) {
+	for _, section := range strings.Split(page, "\n## ")[1:] {
+		name, text, _ := strings.Cut(section, "\n")
+		text, _, _ = strings.Cut(text, "\n# ")
+		out = append(out, read(name, text))
+	}
+	return out
 }
 
 // read takes a section apart: paragraphs, those after the first with a label.

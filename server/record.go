@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/sangate/sangate/pki"
@@ -39,6 +40,9 @@ func (s *Server) refuse(r *http.Request, reason auth.Reason) *auth.Decision {
 	return &d
 }
 
+// recorded is in the place of a failure that the decision on the request tells of.
+var recorded = new(answer.Failure)
+
 // record counts a decision and logs it: refusals for everybody, the rest at
 // level debug.
 func (s *Server) record(q *request, d *auth.Decision, took time.Duration) {
@@ -46,6 +50,7 @@ func (s *Server) record(q *request, d *auth.Decision, took time.Duration) {
 	detail := s.detail(q, d)
 	if !d.OK() {
 		tracing.Failed(q, string(d.Reason))
+		q.failure.Store(recorded)
 		s.auditRefusal(q.http, d, took)
 		s.showRefused(q, d, detail)
 	}
@@ -115,6 +120,9 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 	if refused, ok := errors.AsType[*answer.Error](context.Cause(q)); ok {
 		return nil, refused // no longer admitted, whatever the tool made of it
 	}
+	if outcome != "ok" {
+		answer.Note(q, outcome, whyFailed(t, outcome, err))
+	}
 	if err == nil {
 		return res, nil
 	}
@@ -127,6 +135,16 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 			"requestId", q.id, "err", err)
 	}
 	return res, err
+}
+
+// whyFailed is what the operator is told of a call that failed. What the tool itself
+// said is its caller's.
+func whyFailed(t *tool.Tool, outcome string, err error) string {
+	if outcome == "tool_error" {
+		return t.Name + " said no"
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n") // the log has the stack of a panic
+	return line
 }
 
 // bound has a context that is not the request's own end when the request may go on

@@ -29,6 +29,8 @@ type request struct {
 	took     time.Duration // of the decision
 	http     *http.Request // as the handlers have it
 
+	failure answer.Failures // why it is told no, where it is
+
 	call lifetime.Context // of the tool it calls
 	span trace.Span       // nil: it is not traced
 
@@ -89,6 +91,8 @@ func (q *request) Value(key any) any {
 		return &q.decision
 	case answer.RequestIDKey:
 		return q.id
+	case answer.FailuresKey:
+		return &q.failure
 	}
 	return q.Context.Value(key)
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -38,20 +39,30 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	retiring(w, q.conn, s.opts.Now())
+	s.enter(w, q)
+	if f := q.failure.Load(); f != nil && f != recorded {
+		s.showFailure(q, f)
+	}
+}
+
+// enter looks at what every request needs, and lets it go on to its route.
+func (s *Server) enter(w http.ResponseWriter, q *request) {
+	r := q.http
 	if !s.carried(w, q) {
 		return
 	}
 	if d := s.gate.CheckCertificate(q.asked.Peer, q.via); !d.OK() {
-		s.record(q, &d, time.Since(start))
+		s.record(q, &d, time.Since(q.began))
 		answer.Fail(w, q.http, answer.Refusal(&d, q.tokenSent()))
 		return
 	}
 	switch {
 	case !plainPath(r):
-		answer.Fail(w, q.http, answer.NotFound)
+		answer.Fail(w, r, answer.NotFound)
 	case !s.ownHost(r) || crossOrigin.Check(r) != nil || !sameOrigin(r):
 		s.log.Info("request refused", "reason", "foreign Host or Origin", "requestId", q.id, "remote", r.RemoteAddr)
-		answer.Fail(w, q.http, answer.Forbidden)
+		answer.Note(q, answer.Forbidden.Code, fmt.Sprintf("foreign Host %q or Origin %q", r.Host, r.Header["Origin"]))
+		answer.Fail(w, r, answer.Forbidden)
 	default:
 		s.route(w, q)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/revocation"
+	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/console"
@@ -178,6 +179,13 @@ func (l *live) show(atMost int) []console.Request {
 func (s *Server) showRefused(q *request, d *auth.Decision, detail string) {
 	s.refusals.Add(console.Refusal{At: s.opts.Now(), Stage: string(d.Stage), Reason: string(d.Reason), Detail: detail, Who: nameIn(q.asked.Peer.Leaf),
 		Tenant: d.Principal.TenantID, What: q.http.Method + " " + q.http.URL.Path, Remote: q.http.RemoteAddr, Request: q.id})
+}
+
+// showFailure has the console show a request that was told no by something else than
+// a decision.
+func (s *Server) showFailure(q *request, f *answer.Failure) {
+	s.refusals.Add(console.Refusal{At: s.opts.Now(), Stage: "request", Reason: f.Code, Detail: f.Detail, Who: nameIn(q.asked.Peer.Leaf),
+		Tenant: q.decision.Principal.TenantID, What: q.http.Method + " " + q.http.URL.Path, Remote: q.http.RemoteAddr, Request: q.id})
 }
 
 // refusedHandshake is one for the console, with the name in the certificate, if

@@ -16,7 +16,6 @@ import (
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/tenant"
 	"github.com/sangate/sangate/server/tool"
-	"github.com/sangate/sangate/server/tracing"
 )
 
 // An Error is an answer that says no (contract, section 2).
@@ -139,9 +138,9 @@ func JSON(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) // the peer may be gone; nobody is left to tell
 }
 
-// Fail writes an error answer.
+// Fail writes an error answer, and notes it.
 func Fail(w http.ResponseWriter, r *http.Request, e Error) {
-	tracing.Failed(r.Context(), e.Code)
+	Note(r.Context(), e.Code, e.Message)
 	h := w.Header()
 	if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden {
 		h.Set("WWW-Authenticate", challenge(r, e))

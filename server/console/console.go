@@ -51,7 +51,9 @@ var views = []view{
 	{"/tenants", "Tenants", func(s Source, q string) any { return s.Tenants(q, maxRows) }},
 	{"/connections", "Connections", func(s Source, _ string) any { return s.Connections(maxRows) }},
 	{"/upstreams", "Upstreams", func(s Source, _ string) any { return s.Upstreams() }},
-	{"/reasons", "Reasons", func(Source, string) any { return docs.Reasons() }},
+	{"/reasons", "Reasons", func(Source, string) any {
+		return map[string]any{"Reasons": docs.Reasons(), "Answers": docs.Answers()}
+	}},
 }
 
 // New makes a console over a source.
@@ -112,14 +114,14 @@ func filter(r *http.Request) string {
 // funcs are what the templates call beside the data.
 func (c *Console) funcs() template.FuncMap {
 	return template.FuncMap{
-		"left":  func(t time.Time) string { return Span(t.Sub(c.source.Now())) },
-		"since": func(t time.Time) string { return Span(c.source.Now().Sub(t)) },
-		"stamp": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") },
-		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"over":  func(t time.Time) bool { return !t.After(c.source.Now()) },
-		"bar":   func(cert Certificate) bar { return barOf(cert, c.source.Now()) },
-		"entry": func(reason string) docs.Entry { e, _ := docs.Reason(reason); return e },
-		"plain": plain,
+		"left":   func(t time.Time) string { return Span(t.Sub(c.source.Now())) },
+		"since":  func(t time.Time) string { return Span(c.source.Now().Sub(t)) },
+		"stamp":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") },
+		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"over":   func(t time.Time) bool { return !t.After(c.source.Now()) },
+		"bar":    func(cert Certificate) bar { return barOf(cert, c.source.Now()) },
+		"reason": func(name string) docs.Entry { return reasons[name] },
+		"answer": func(code string) docs.Entry { return answers[code] },
 		"dict": func(pairs ...any) map[string]any {
 			out := map[string]any{}
 			for i := 0; i+1 < len(pairs); i += 2 {
@@ -129,6 +131,20 @@ func (c *Console) funcs() template.FuncMap {
 		},
 		"count": func(f float64) string { return fmt.Sprintf("%.0f", f) },
 	}
+}
+
+// What the pages say of each reason, and of each code of an answer.
+var reasons, answers = byName(docs.Reasons()), byName(docs.Answers())
+
+func byName(entries []docs.Entry) map[string]docs.Entry {
+	out := make(map[string]docs.Entry, len(entries))
+	for _, e := range entries {
+		for _, s := range []*string{&e.Means, &e.Client, &e.Gate, &e.Likely, &e.Do, &e.Alert} {
+			*s = plain(*s)
+		}
+		out[e.Name] = e
+	}
+	return out
 }
 
 // plain is a sentence of a page without its marks.

@@ -164,10 +164,11 @@ func (h *Handler) other(ctx context.Context, out any, do func(context.Context) (
 	if failed, ok := errors.AsType[*tool.Failure](err); ok {
 		return nil, failed
 	}
-	message := answer.Internal.Message
+	code, message := answer.Internal.Code, answer.Internal.Message
 	if upstream, ok := errors.AsType[*tool.UpstreamError](err); ok {
-		message = upstream.Message()
+		code, message = upstream.Kind, upstream.Message()
 	}
+	answer.Note(ctx, code, err.Error())
 	h.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "what stands behind a resource or prompt failed", slog.String("requestId", answer.RequestID(ctx)), slog.Any("err", err))
 	return nil, errors.New(message)
 }

@@ -81,6 +81,7 @@ func (h *Handler) callDirect(w http.ResponseWriter, r *http.Request, m *message,
 		err = b.told(told, h.identity, stateless)
 	}
 	if err != nil {
+		answer.Note(ctx, answer.Internal.Code, err.Error())
 		b.failed(m.id)
 		tracing.Answered(ctx, 0)
 	}

@@ -18,12 +18,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/tool"
-	"github.com/sangate/sangate/server/tracing"
 )
 
 // Options of a Handler; all but Logger must be set.
@@ -140,7 +140,7 @@ var bodies = sync.Pool{New: func() any { return new([]byte) }}
 func (h *Handler) bySDK(w http.ResponseWriter, r *http.Request, m *message, body []byte) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
-	jw := &jsonWriter{ResponseWriter: w, request: r, failed: func(code int64) { h.failed(r, m, code) }}
+	jw := &jsonWriter{ResponseWriter: w, request: r, failed: func(e *jsonrpc.Error) { h.failed(r, m, e) }}
 	if m.method == methodInitialize {
 		jw.session = h.sessions.begin(auth.DecisionFrom(r.Context()))
 	}
@@ -149,15 +149,7 @@ func (h *Handler) bySDK(w http.ResponseWriter, r *http.Request, m *message, body
 	} else {
 		h.sdk.ServeHTTP(jw, r)
 	}
-	jw.WriteHeader(http.StatusOK) // where the SDK gave up without an answer
-}
-
-// failed tells of a request that the SDK has answered with an error.
-func (h *Handler) failed(r *http.Request, m *message, code int64) {
-	ctx := r.Context()
-	tracing.Answered(ctx, code)
-	h.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "request failed", slog.String("method", m.knownMethod()), slog.Int64("code", code),
-		slog.String("tenant", auth.DecisionFrom(ctx).Principal.TenantID), slog.String("requestId", answer.RequestID(ctx)))
+	jw.end()
 }
 
 // Delete answers DELETE /mcp for an admitted request: the end of a session.

@@ -1,15 +1,14 @@
 package mcp
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+
 	"github.com/sangate/sangate/server/answer"
-	"github.com/sangate/sangate/server/object"
 )
 
 // A jsonWriter turns the SDK's errors in plain text into the one error body of
@@ -18,10 +17,11 @@ import (
 type jsonWriter struct {
 	http.ResponseWriter
 	request *http.Request
-	session string           // begun by the request, if it succeeds
-	failed  func(code int64) // hears of errors of JSON-RPC in what is written; may be nil
+	session string               // begun by the request, if it succeeds
+	failed  func(*jsonrpc.Error) // hears of errors of JSON-RPC in what is written; may be nil
 	began   bool
-	replace bool // the text that follows is dropped
+	refused int  // the status of an error whose text is to come
+	replace bool // what follows is dropped
 	stream  bool // of events: it may last, each event may not
 }
 
@@ -56,9 +56,26 @@ func (w *jsonWriter) WriteHeader(status int) {
 		w.ResponseWriter.WriteHeader(status)
 		return
 	}
-	w.replace = true
-	h.Del("X-Content-Type-Options")
-	answer.Fail(w.ResponseWriter, w.request, plain(status))
+	w.refused = status
+}
+
+// fail answers with the gate's own error in the place of the SDK's, whose text is for
+// the operator.
+func (w *jsonWriter) fail(text string) {
+	e := plain(w.refused)
+	w.refused, w.replace = 0, true
+	w.Header().Del("X-Content-Type-Options")
+	if text = strings.TrimSpace(text); text != "" {
+		answer.Note(w.request.Context(), e.Code, text)
+	}
+	answer.Fail(w.ResponseWriter, w.request, e)
+}
+
+// end is called when the SDK is done, be it without an answer.
+func (w *jsonWriter) end() {
+	if w.WriteHeader(http.StatusOK); w.refused != 0 {
+		w.fail("")
+	}
 }
 
 func plain(status int) answer.Error {
@@ -83,43 +100,21 @@ func (w *jsonWriter) Write(p []byte) (int, error) {
 	if !w.began {
 		w.WriteHeader(http.StatusOK)
 	}
+	if w.refused != 0 {
+		w.fail(string(p))
+	}
 	if w.replace {
 		return len(p), nil
 	}
 	if w.failed != nil {
-		if code, ok := errorCode(p); ok {
-			w.failed(code)
+		if e := errorOf(p); e != nil {
+			w.failed(e)
 		}
 	}
 	if w.stream {
 		w.deadline(time.Now().Add(eventDeadline))
 	}
 	return w.ResponseWriter.Write(p)
-}
-
-// errorCode returns the code of a response of JSON-RPC that is an error. The SDK writes
-// each as a whole, as it is or as an event.
-func errorCode(p []byte) (code int64, ok bool) {
-	if !bytes.Contains(p, []byte(`"error":`)) {
-		return 0, false
-	}
-	if _, data, found := bytes.Cut(p, []byte("\ndata: ")); found {
-		p = data
-	}
-	o := object.Read(p)
-	o.Enter()
-	for name, more := o.Next(); more; name, more = o.Next() {
-		if string(name) != "error" {
-			o.Value()
-			continue
-		}
-		var said struct {
-			Code int64 `json:"code"`
-		}
-		ok = json.Unmarshal(o.Value(), &said) == nil
-		code = said.Code
-	}
-	return code, ok && o.Close() == nil
 }
 
 // Flush lets event streams through.
