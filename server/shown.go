@@ -46,7 +46,7 @@ func (s *Server) showOverview() console.Overview {
 			o.Unavailable++
 		}
 	}
-	for reason, n := range s.metrics.Counts().Refused {
+	for reason, n := range s.metrics.Refused() {
 		o.Refused = append(o.Refused, console.Count{Reason: reason, N: n})
 	}
 	slices.SortFunc(o.Refused, func(a, b console.Count) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Reason, b.Reason)) })
@@ -87,18 +87,13 @@ func (s *Server) showTrust() console.Trust {
 	return t
 }
 
+// showTenants looks at all tenants, and makes something of those alone that it shows.
 func (s *Server) showTenants(filter string, atMost int) console.Tenants {
 	s.mu.Lock()
 	conf, stored := s.config.Load(), s.stored
 	s.mu.Unlock()
-	now, counts := s.opts.Now(), s.metrics.Counts()
-	keys := make(map[string][]console.Key)
-	for _, list := range [][]apikey.Entry{conf.Keys, stored} {
-		for i := range list {
-			keys[list[i].Tenant] = append(keys[list[i].Tenant], console.Key{ID: list[i].ID, State: list[i].State(now), NotAfter: list[i].NotAfter})
-		}
-	}
-	var out console.Tenants
+	out := console.Tenants{List: make([]console.Tenant, 0, min(atMost, len(conf.Tenants)))}
+	shown := make(map[string]*console.Tenant)
 	for i := range conf.Tenants {
 		t := &conf.Tenants[i]
 		if !strings.Contains(t.ID, filter) && !slices.ContainsFunc(t.SANs, func(rule string) bool { return strings.Contains(rule, filter) }) {
@@ -107,12 +102,21 @@ func (s *Server) showTenants(filter string, atMost int) console.Tenants {
 		if out.Total++; len(out.List) == atMost {
 			continue
 		}
-		shown := console.Tenant{ID: t.ID, SecondFactor: cmp.Or(t.SecondFactor, string(tenant.Required)), Enabled: t.Enabled, Rules: t.SANs,
-			Keys: keys[t.ID], Passed: counts.Passed[t.ID], Refused: counts.No[t.ID]}
+		row := console.Tenant{ID: t.ID, SecondFactor: cmp.Or(t.SecondFactor, string(tenant.Required)), Enabled: t.Enabled, Rules: t.SANs}
+		row.Passed, row.Refused = s.metrics.OfTenant(t.ID)
 		if t.Tools != nil {
-			shown.Allow, shown.Deny, shown.Condition = t.Tools.Allow, t.Tools.Deny, t.Tools.Condition
+			row.Allow, row.Deny, row.Condition = t.Tools.Allow, t.Tools.Deny, t.Tools.Condition
 		}
-		out.List = append(out.List, shown)
+		out.List = append(out.List, row)
+		shown[t.ID] = &out.List[len(out.List)-1]
+	}
+	now := s.opts.Now()
+	for _, list := range [][]apikey.Entry{conf.Keys, stored} {
+		for i := range list {
+			if row := shown[list[i].Tenant]; row != nil {
+				row.Keys = append(row.Keys, console.Key{ID: list[i].ID, State: list[i].State(now), NotAfter: list[i].NotAfter})
+			}
+		}
 	}
 	return out
 }

@@ -3,51 +3,69 @@ package admin
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/sangate/sangate/server/auth"
 )
 
-// Counts are the decisions and handshakes since the start, for a person.
-type Counts struct {
-	Refused map[string]float64 // by reason; those that there were
-	Passed  map[string]float64 // by tenant, as TenantLabel has it
-	No      map[string]float64 // refused requests, by tenant
-}
-
-// Counts adds up the counters.
-func (m *Metrics) Counts() Counts {
-	c := Counts{map[string]float64{}, map[string]float64{}, map[string]float64{}}
-	each(m.handshakes, func(labels map[string]string, n float64) {
-		if r := labels["result"]; r != "ok" {
-			c.Refused[r] += n
+// Refused adds up, by reason, the handshakes and requests that were refused since the
+// start, for a person.
+func (m *Metrics) Refused() map[string]float64 {
+	out := map[string]float64{}
+	add := func(reason string, c prometheus.Metric) {
+		if n := valueOf(c); n > 0 {
+			out[reason] += n
 		}
-	})
-	each(m.decisions, func(labels map[string]string, n float64) {
-		switch reason, tenant := labels["reason"], labels["tenant"]; reason {
-		case "ok":
-			c.Passed[tenant] += n
-		default:
-			c.Refused[reason] += n
-			c.No[tenant] += n
-		}
-	})
-	return c
-}
-
-// each reads the counters of a vector that have counted anything.
-func each(v *prometheus.CounterVec, f func(labels map[string]string, n float64)) {
+	}
 	ch := make(chan prometheus.Metric, 64)
 	go func() {
-		v.Collect(ch)
+		m.handshakes.Collect(ch)
 		close(ch)
 	}()
-	for metric := range ch {
-		var d dto.Metric
-		if metric.Write(&d) != nil || d.Counter.GetValue() == 0 {
-			continue
+	for c := range ch {
+		if reason := labelOf(c, "result"); reason != "ok" {
+			add(reason, c)
 		}
-		labels := make(map[string]string, len(d.Label))
-		for _, l := range d.Label {
-			labels[l.GetName()] = l.GetValue()
-		}
-		f(labels, d.Counter.GetValue())
 	}
+	m.decided.each(func(l decisionLabels, c prometheus.Counter) {
+		if l.stage != string(auth.Passed) {
+			add(l.reason, c)
+		}
+	})
+	return out
+}
+
+// OfTenant adds up the requests of a tenant, as [TenantLabel] has it, since the start.
+func (m *Metrics) OfTenant(label string) (passed, refused float64) {
+	for stage, reason := range auth.Reasons {
+		c, ok := m.decided.find(decisionLabels{string(stage), string(reason), label})
+		switch {
+		case !ok:
+		case stage == auth.Passed:
+			passed += valueOf(c)
+		default:
+			refused += valueOf(c)
+		}
+	}
+	return passed, refused
+}
+
+func valueOf(c prometheus.Metric) float64 {
+	var d dto.Metric
+	if c.Write(&d) != nil {
+		return 0
+	}
+	return d.Counter.GetValue()
+}
+
+func labelOf(c prometheus.Metric, name string) string {
+	var d dto.Metric
+	if c.Write(&d) != nil {
+		return ""
+	}
+	for _, l := range d.Label {
+		if l.GetName() == name {
+			return l.GetValue()
+		}
+	}
+	return ""
 }

@@ -18,9 +18,7 @@ type series[K comparable, V any] struct {
 }
 
 func (s *series[K, V]) of(key K) V {
-	s.mu.RLock()
-	v, ok := s.known[key]
-	s.mu.RUnlock()
+	v, ok := s.find(key)
 	if ok {
 		return v
 	}
@@ -34,6 +32,22 @@ func (s *series[K, V]) of(key K) V {
 		s.known[key] = v
 	}
 	return v
+}
+
+// find returns one that there is already.
+func (s *series[K, V]) find(key K) (v V, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	v, ok = s.known[key]
+	return v, ok
+}
+
+func (s *series[K, V]) each(do func(K, V)) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for key, v := range s.known {
+		do(key, v)
+	}
 }
 
 type decisionLabels struct{ stage, reason, tenant string }

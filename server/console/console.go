@@ -35,6 +35,7 @@ type Console struct {
 	source  Source
 	pages   map[string]*template.Template // by path
 	open    chan struct{}                 // one for each view that follows
+	looks   looks
 	handler http.Handler
 }
 
@@ -58,7 +59,7 @@ var views = []view{
 
 // New makes a console over a source.
 func New(source Source) *Console {
-	c := &Console{source: source, pages: make(map[string]*template.Template), open: make(chan struct{}, maxOpen)}
+	c := &Console{source: source, pages: make(map[string]*template.Template), open: make(chan struct{}, maxOpen), looks: looks{by: make(map[lookKey]look)}}
 	base := template.Must(template.New("").Funcs(c.funcs()).ParseFS(files, "views/layout.html", "views/parts.html"))
 	mux := http.NewServeMux()
 	for _, v := range views {

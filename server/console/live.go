@@ -39,16 +39,19 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 	defer tick.Stop()
 	var last []byte
 	for quiet := 0; ; quiet++ {
-		var b bytes.Buffer
-		if err := c.pages[v.Path].ExecuteTemplate(&b, "view", map[string]any{"Data": v.data(c.source, query), "Query": query}); err != nil {
+		now, err := c.looks.of(lookKey{v.Path, query}, time.Now(), func() ([]byte, error) {
+			var b bytes.Buffer
+			err := c.pages[v.Path].ExecuteTemplate(&b, "view", map[string]any{"Data": v.data(c.source, query), "Query": query})
+			return b.Bytes(), err
+		})
+		if err != nil {
 			return
 		}
 		_ = control.SetWriteDeadline(time.Now().Add(10 * time.Second))
-		var err error
 		switch {
-		case !bytes.Equal(b.Bytes(), last):
-			last, quiet = b.Bytes(), 0
-			_, err = fmt.Fprintf(w, "data: %s\n\n", lines.Replace(b.String()))
+		case !bytes.Equal(now, last):
+			last, quiet = now, 0
+			_, err = fmt.Fprintf(w, "data: %s\n\n", lines.Replace(string(now)))
 		case quiet%15 == 14:
 			_, err = fmt.Fprint(w, ": still here\n\n")
 		}
