@@ -44,7 +44,7 @@ func TestBackend(t *testing.T) {
 		"nothing to reach":      {`mcpServers: [{name: a}]`, "baseUrl: "},
 		"plain http":            {`mcpServers: [{name: a, baseUrl: "http://a.example"}]`, "write https"},
 		"loopback":              {`mcpServers: [{name: a, baseUrl: "http://127.0.0.1:1"}]`, ""},
-		"user in URL":           {`mcpServers: [{name: a, baseUrl: "https://u:p@a.example"}]`, "no URL"},
+		"user in URL":           {`mcpServers: [{name: a, baseUrl: "https://u:p@a.example"}]`, "without user, password"},
 		"query in URL":          {`mcpServers: [{name: a, baseUrl: "https://a.example?key=x"}]`, "a query"},
 		"both":                  {server(`, command: [x]`), "goes without baseUrl"},
 		"env over http":         {server(`, env: {A: b}`), "go with protocol stdio"},
@@ -156,6 +156,31 @@ func TestToolsPage(t *testing.T) {
 		d.checkTools(c)
 		if len(d.problems) > 0 {
 			t.Errorf("%v in\n%s", d.problems, text)
+		}
+	}
+}
+
+// What is wrong with a URL is told without what somebody may have hidden in it: the
+// errors stand in the log and in the console.
+func TestURLsAreToldWithoutSecrets(t *testing.T) {
+	const plain = "credentials: {kek: \"file:kek\"}\n"
+	for _, url := range []string{"https://user:S3cret@a.example", "https://S3cret@a.example/x", "https://a.example/?key=S3cret", "http://user:S3cret@a.example",
+		"http://a.example/?key=S3cret", "https://a.example/#S3cret", "user:S3cret@a.example", "https://user:S3cret@a example", "https://user:S3cret@", "ftp://user:S3cret@a.example?S3cret"} {
+		for _, text := range []string{
+			`mcpServers: [{name: a, baseUrl: "` + url + `"}]`,
+			`tools: {openapi: [{name: a, document: x, operations: ["*"], baseUrl: "` + url + `"}]}`,
+			`tools: {openapi: [{name: a, document: "` + url + `", operations: ["*"]}]}`,
+			`issuers: [{name: a, audiences: [x], issuer: "` + url + `"}]`,
+			`issuers: [{name: a, audiences: [x], issuer: "https://a.example", jwksURL: "` + url + `"}]`,
+			`tracing: {endpoint: "` + url + `"}`,
+		} {
+			if strings.Contains(text, "document: \"") && !strings.HasPrefix(url, "http") {
+				continue // it is a file
+			}
+			_, problems := load(t, folder(t), whole+plain+text+"\n")
+			if told := strings.Join(problems, "\n"); strings.Contains(told, "S3cret") {
+				t.Errorf("%s:\n%s", text, told)
+			}
 		}
 	}
 }

@@ -85,7 +85,7 @@ func (d *decoder) checkIssuers(c *Config) {
 
 func (d *decoder) checkIssuer(i *Issuer, bad func(key, format string, args ...any)) {
 	if u, err := url.Parse(strings.ReplaceAll(i.Issuer, tenantField, "t")); err != nil || egress.CheckURL(u.String()) != nil || u.RawQuery != "" {
-		bad("issuer", "%q is no https URL; write it as tokens have it in iss, to the last slash", i.Issuer)
+		bad("issuer", "%s is no https URL; write it as tokens have it in iss, to the last slash", egress.Named(i.Issuer))
 	}
 	if len(i.Audiences) == 0 || slices.Contains(i.Audiences, "") {
 		bad("audiences", "name what tokens for this gate have in aud; of Microsoft Entra ID (v2) it is the client id of the API")

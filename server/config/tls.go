@@ -13,6 +13,7 @@ import (
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/kms"
+	"github.com/sangate/sangate/server/egress"
 )
 
 func (d *decoder) checkTLS(t *TLS) {
@@ -104,7 +105,7 @@ func (d *decoder) checkStepCA(t *TLS) {
 		d.failAt("tls.spiffe", "tls.spiffe stands beside tls.stepCA: leave one of them out")
 	}
 	if u, err := url.Parse(s.URL); err != nil || u.Scheme != "https" || u.Host == "" {
-		bad("url", "%q is no https URL of a step-ca, such as https://ca.internal:9000", s.URL)
+		bad("url", "%s is no https URL of a step-ca, such as https://ca.internal:9000", egress.Named(s.URL))
 	}
 	if sum, err := hex.DecodeString(strings.ReplaceAll(s.Fingerprint, ":", "")); err != nil || len(sum) != 32 {
 		bad("fingerprint", "write the SHA-256 of the CA's root, 64 hexadecimal digits; `step certificate fingerprint root_ca.crt` tells it")
@@ -189,7 +190,7 @@ func (d *decoder) checkRevocation(r *Revocation) {
 	for i, list := range r.CRL {
 		u, err := url.Parse(string(list))
 		if strings.Contains(string(list), "://") && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "") {
-			d.failAt(fmt.Sprintf("tls.revocation.crl[%d]", i), "tls.revocation.crl %q: a file, or an http or https URL", string(list))
+			d.failAt(fmt.Sprintf("tls.revocation.crl[%d]", i), "tls.revocation.crl %s: a file, or an http or https URL", egress.Named(string(list)))
 		}
 	}
 	switch r.OCSP {
@@ -198,7 +199,7 @@ func (d *decoder) checkRevocation(r *Revocation) {
 		d.failAt("tls.revocation.ocsp", "tls.revocation.ocsp %q: use none, soft or hard", r.OCSP)
 	}
 	if u, err := url.Parse(r.OCSPResponder); r.OCSPResponder != "" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil) {
-		d.failAt("tls.revocation.ocspResponder", "tls.revocation.ocspResponder %q: an http or https URL", r.OCSPResponder)
+		d.failAt("tls.revocation.ocspResponder", "tls.revocation.ocspResponder %s: an http or https URL", egress.Named(r.OCSPResponder))
 	}
 	asks := r.OCSP != "" && r.OCSP != "none"
 	if r.OCSPResponder != "" && !asks {

@@ -106,7 +106,7 @@ func (d *decoder) checkOpenAPI(c *Config, names map[string]bool) {
 			bad("operations", "choose some by operations (ids or patterns) or tags; [\"*\"] is all")
 			continue
 		case o.BaseURL != "" && (egress.CheckURL(o.BaseURL) != nil || strings.ContainsAny(o.BaseURL, "{}?")):
-			bad("baseUrl", "%q: write an https URL", o.BaseURL)
+			bad("baseUrl", "%s: write an https URL", egress.Named(o.BaseURL))
 			continue
 		case (o.Credential != "" || o.CredentialID != 0) && c.Credentials == nil:
 			bad("credential", "say where credentials are: credentials: {kek: file:…}")

@@ -107,7 +107,7 @@ func (d *decoder) checkWay(m *MCPServer, bad func(key, format string, args ...an
 		if err := egress.CheckURL(m.BaseURL); err != nil {
 			bad("baseUrl", "%s", err)
 		} else if strings.Contains(m.BaseURL, "?") {
-			bad("baseUrl", "%q: a query is not taken; secrets go into a credential", m.BaseURL)
+			bad("baseUrl", "%s: a query is not taken; secrets go into a credential", egress.Named(m.BaseURL))
 		}
 		if len(m.Command) > 0 || len(m.Env) > 0 || m.CredentialEnv != "" {
 			bad("command", "command, env and credentialEnv go with protocol stdio")

@@ -77,6 +77,27 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// Why a configuration does not load is told without the secrets in it.
+func TestOverviewOfABadConfiguration(t *testing.T) {
+	var log strings.Builder
+	g := servertest.Start(t, servertest.Options{Log: &log})
+	g.Write("sangate.yaml", []byte("state: state\nmcpServers: [{name: a, baseUrl: \"https://user:S3cret@a.example\"}, {name: b, baseUrl: \"https://b.example/?key=S3cret\"}]\n"))
+	g.Server.Reload()
+	body := ""
+	if !servertest.WaitFor(func() bool {
+		_, body = get(t, http.MethodGet, g.AdminURL+"/")
+		return strings.Contains(body, "does not load")
+	}, 10*time.Second) {
+		t.Fatal("nobody says that it does not load")
+	}
+	<-g.Stop()
+	for where, text := range map[string]string{"the overview": body, "the log": log.String()} {
+		if !strings.Contains(text, "baseUrl") || strings.Contains(text, "S3cret") {
+			t.Errorf("%s has\n%s", where, text)
+		}
+	}
+}
+
 // Whatever stands on a view, all of it is in the data of one event.
 func TestEventsAreWhole(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{})

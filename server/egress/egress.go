@@ -21,6 +21,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -185,15 +186,30 @@ func (g *Guard) Client(t Target) *http.Client {
 func CheckURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || u.Hostname() == "" || u.User != nil || u.Fragment != "":
-		return fmt.Errorf("%.200q is no URL to go out to", text)
+	case err == nil && (u.User != nil || u.Fragment != ""):
+		return fmt.Errorf("%s goes without user, password and fragment", Named(text))
+	case err != nil || u.Hostname() == "":
+		return fmt.Errorf("%s is no URL to go out to", Named(text))
 	case u.Scheme == "https":
 		return nil
 	}
 	if u.Scheme == "http" && Local(u.Hostname()) {
 		return nil
 	}
-	return fmt.Errorf("%.200q: write https; plain http is for this machine only", text)
+	return fmt.Errorf("%s: write https; plain http is for this machine only", Named(text))
+}
+
+// Named is what an error may say of what should be a URL: without user info, query and
+// fragment, where secrets stand that somebody has written there by mistake.
+func Named(text string) string {
+	if strings.ContainsAny(text, "@?#") {
+		u, err := url.Parse(text)
+		if err != nil || u.Hostname() == "" {
+			return "this"
+		}
+		text = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	}
+	return fmt.Sprintf("%.200q", text)
 }
 
 // Local reports whether a host of a URL is this machine by its name.

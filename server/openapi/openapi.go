@@ -177,7 +177,7 @@ func (im *importer) base(item *openapi3.PathItem, op *openapi3.Operation) (strin
 		base = strings.ReplaceAll(base, "{"+name+"}", v.Default)
 	}
 	if err := egress.CheckURL(base); err != nil || strings.ContainsAny(base, "{}?") {
-		return "", fmt.Errorf("its server %.200q is no https URL: set baseUrl", base)
+		return "", fmt.Errorf("its server %s is no https URL: set baseUrl", egress.Named(base))
 	}
 	return strings.TrimSuffix(base, "/"), nil
 }
