@@ -99,6 +99,7 @@ func (s *Server) detail(q *request, d *auth.Decision) string {
 // *answer.Error.
 func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error) {
 	q, d := requestOf(ctx), auth.DecisionFrom(ctx)
+	q.doing.Store(&t.Name)
 	start := time.Now()
 	if ctx == context.Context(q) {
 		q.call.Begin(q, start.Add(s.limits.ToolTimeout))

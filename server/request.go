@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -29,7 +30,8 @@ type request struct {
 	took     time.Duration // of the decision
 	http     *http.Request // as the handlers have it
 
-	failure answer.Failures // why it is told no, where it is
+	failure answer.Failures        // why it is told no, where it is
+	doing   atomic.Pointer[string] // the tool that it calls, or listening
 
 	call lifetime.Context // of the tool it calls
 	span trace.Span       // nil: it is not traced
@@ -39,6 +41,12 @@ type request struct {
 
 	header [1]string // the value of X-Request-Id
 }
+
+// listening is in the place of a tool's name where a request is a stream of what changes.
+var listening = new(string)
+
+// listens hears of such a request.
+func listens(r *http.Request) { requestOf(r.Context()).doing.Store(listening) }
 
 type requestKey struct{}
 

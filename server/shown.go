@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"maps"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/revocation"
+	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/auth"
@@ -28,7 +28,7 @@ func (s *Server) shown() console.Source {
 
 func (s *Server) showOverview() console.Overview {
 	snap := s.gate.Snapshot()
-	o := console.Overview{Server: s.showTrust().Certificates[0], Started: s.started, Generation: snap.Generation, File: s.opts.ConfigFile, Tenants: len(snap.Tenants.Tenants())}
+	o := console.Overview{Server: s.showCertificate(admin.InForce(snap.PKI)[0]), Started: s.started, Generation: snap.Generation, File: s.opts.ConfigFile, Tenants: len(snap.Tenants.Tenants())}
 	s.mu.Lock()
 	o.Loaded, o.ConfigError, o.CertError = s.loaded, s.failed.config.Text(), s.failed.certificates.Text()
 	s.mu.Unlock()
@@ -56,22 +56,11 @@ func (s *Server) showOverview() console.Overview {
 func (s *Server) showTrust() console.Trust {
 	var t console.Trust
 	for _, c := range s.inForce() {
-		shown := console.Certificate{Role: c.Role, Name: c.Name, NotBefore: c.NotBefore, NotAfter: c.NotAfter}
 		if c.Role == "client_ca" {
-			t.Roots = append(t.Roots, shown)
+			t.Roots = append(t.Roots, console.Certificate{Role: c.Role, Name: c.Name, NotBefore: c.NotBefore, NotAfter: c.NotAfter})
 			continue
 		}
-		if c.Role == "server" {
-			shown.Renew = s.nextRenewal()
-		}
-		id, err := pki.ParseIdentity(c.Certificate)
-		shown.Serial = id.Serial
-		for _, san := range id.SANs {
-			if err == nil {
-				shown.Names = append(shown.Names, san.String())
-			}
-		}
-		t.Certificates = append(t.Certificates, shown)
+		t.Certificates = append(t.Certificates, s.showCertificate(c))
 	}
 	slices.SortStableFunc(t.Certificates[1:], func(a, b console.Certificate) int { return strings.Compare(a.Name, b.Name) })
 	held := s.pki.Held()
@@ -85,6 +74,22 @@ func (s *Server) showTrust() console.Trust {
 	}
 	slices.SortStableFunc(t.Lists, func(a, b console.List) int { return strings.Compare(a.Kind+a.Name, b.Kind+b.Name) })
 	return t
+}
+
+// showCertificate is one that somebody else is shown.
+func (s *Server) showCertificate(c admin.Certificate) console.Certificate {
+	out := console.Certificate{Role: c.Role, Name: c.Name, NotBefore: c.NotBefore, NotAfter: c.NotAfter}
+	if c.Role == "server" {
+		out.Renew = s.nextRenewal()
+	}
+	id, err := pki.ParseIdentity(c.Certificate)
+	out.Serial = id.Serial
+	for _, san := range id.SANs {
+		if err == nil {
+			out.Names = append(out.Names, san.String())
+		}
+	}
+	return out
 }
 
 // showTenants looks at all tenants, and makes something of those alone that it shows.
@@ -123,7 +128,7 @@ func (s *Server) showTenants(filter string, atMost int) console.Tenants {
 
 func (s *Server) showConnections(atMost int) console.Connections {
 	out := s.conns.show(atMost)
-	out.Requests = s.live.show(atMost)
+	out.Requests, out.Busy = s.live.show(atMost)
 	return out
 }
 
@@ -167,49 +172,88 @@ func (l *live) count() (n int) {
 	return n
 }
 
-// show returns the oldest.
-func (l *live) show(atMost int) []console.Request {
+// show returns the oldest, and how many there are.
+func (l *live) show(atMost int) (out []console.Request, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out []console.Request
-	for q := l.root.after; q != &l.root && len(out) < atMost; q = q.after {
-		out = append(out, console.Request{ID: q.id, Tenant: q.decision.Principal.TenantID, Identity: q.asked.Peer.Identity.Name(),
-			What: q.http.Method + " " + q.http.URL.Path, Remote: q.http.RemoteAddr, Since: q.began})
+	for q := l.root.after; q != &l.root; q = q.after {
+		if n++; n > atMost {
+			continue
+		}
+		r := console.Request{ID: q.id, Tenant: q.decision.Principal.TenantID, Identity: q.asked.Peer.Identity.Name(), Via: nameOf(q.via), Key: keyOf(&q.decision.Principal),
+			What: q.http.Method + " " + q.http.URL.Path, Remote: q.http.RemoteAddr, Since: q.began}
+		switch doing := q.doing.Load(); {
+		case doing == listening:
+			r.Stream = true
+		case doing != nil:
+			r.Tool = *doing
+		}
+		out = append(out, r)
 	}
-	return out
+	return out, n
 }
 
 // showRefused has the console show a request that was refused.
 func (s *Server) showRefused(q *request, d *auth.Decision, detail string) {
-	s.refusals.Add(console.Refusal{At: s.opts.Now(), Stage: string(d.Stage), Reason: string(d.Reason), Detail: detail, Who: nameIn(q.asked.Peer.Leaf),
-		Tenant: d.Principal.TenantID, What: q.http.Method + " " + q.http.URL.Path, Remote: q.http.RemoteAddr, Request: q.id})
+	r := s.refusal(q, d)
+	r.Stage, r.Reason, r.Detail = string(d.Stage), string(d.Reason), detail
+	s.refusals.Add(r)
 }
 
 // showFailure has the console show a request that was told no by something else than
 // a decision.
 func (s *Server) showFailure(q *request, f *answer.Failure) {
-	s.refusals.Add(console.Refusal{At: s.opts.Now(), Stage: "request", Reason: f.Code, Detail: f.Detail, Who: nameIn(q.asked.Peer.Leaf),
-		Tenant: q.decision.Principal.TenantID, What: q.http.Method + " " + q.http.URL.Path, Remote: q.http.RemoteAddr, Request: q.id})
+	r := s.refusal(q, &q.decision)
+	r.Stage, r.Reason, r.Detail = console.AtRequest, f.Code, f.Detail
+	s.refusals.Add(r)
+}
+
+// refusal is what the console shows of a request that was told no, whoever did.
+func (s *Server) refusal(q *request, d *auth.Decision) console.Refusal {
+	r := console.Refusal{At: s.opts.Now(), Who: nameOf(q.asked.Peer), Via: nameOf(q.via), Tenant: d.Principal.TenantID, Rule: d.Rule, Key: keyOf(&d.Principal), Tool: d.Tool,
+		What: q.http.Method + " " + q.http.URL.Path, Remote: q.http.RemoteAddr, Request: q.id}
+	if q.via == nil && d.Via != nil { // it carries nobody that can be named
+		r.Who, r.Via = "", r.Who
+	}
+	return r
 }
 
 // refusedHandshake is one for the console, with the name in the certificate, if
 // one was read.
 func refusedHandshake(at time.Time, reason pki.Reason, conn *tls.Conn, err error) console.Refusal {
-	r := console.Refusal{At: at, Stage: "handshake", Reason: string(reason), Detail: err.Error(), Remote: conn.RemoteAddr().String()}
+	r := console.Refusal{At: at, Stage: console.AtHandshake, Reason: string(reason), Detail: err.Error(), Remote: conn.RemoteAddr().String()}
 	sent := conn.ConnectionState().PeerCertificates
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		sent = bad.UnverifiedCertificates
 	}
 	if len(sent) > 0 {
-		r.Who = nameIn(sent[0])
+		id, err := pki.ParseIdentity(sent[0])
+		r.Who = nameOf(&pki.Peer{Leaf: sent[0], Identity: id, IdentityErr: err})
 	}
 	return r
 }
 
-// nameIn says who a certificate is of: its one name, or what it has in the place of a good one.
-func nameIn(leaf *x509.Certificate) string {
-	if id, err := pki.ParseIdentity(leaf); err == nil {
-		return id.Name()
+// nameOf says who a certificate is of: its one name, or what it has in the place of a
+// good one; "" where there is none.
+func nameOf(p *pki.Peer) string {
+	switch {
+	case p == nil:
+		return ""
+	case p.IdentityErr != nil:
+		return p.Leaf.Subject.String()
 	}
-	return leaf.Subject.String()
+	return p.Identity.Name()
+}
+
+// keyOf says which key or token a request came with, and whose that is.
+func keyOf(p *auth.Principal) string {
+	switch t := p.Token; {
+	case p.KeyID != "":
+		return "key " + p.KeyID + " of tenant " + p.KeyOf
+	case t != nil && t.Tenant != "":
+		return "token of " + t.Issuer.Name + " for tenant " + t.Tenant
+	case t != nil:
+		return "token of " + t.Issuer.Name
+	}
+	return ""
 }

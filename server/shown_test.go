@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/docs"
+	"github.com/sangate/sangate/pki/pkitest"
 	"github.com/sangate/sangate/server/servertest"
 	"github.com/sangate/sangate/server/tool"
 )
@@ -66,12 +67,12 @@ func TestEachRefusalIsShown(t *testing.T) {
 		{"POST", "/tool/echo/call", `{}`, "Content-Type: text/plain", "unsupported_media_type (request)"},
 		{"PUT", "/tools", "", "", "method_not_allowed (request)"},
 		{"GET", "/tool/echo/call", "", "", "method_not_allowed (request)"},
-		{"POST", "/tool/refuses/call", `{}`, "", "tool_error (request) refuses"},
+		{"POST", "/tool/refuses/call", `{}`, "", "tool_error (request) tool refuses"},
 		{"POST", "/tool/breaks/call", `{}`, "", "internal (request) no disk"},
 		{"POST", "/tool/fails/call", `{}`, "", "upstream_error (request) zendesk says 418"},
 		{"POST", "/tool/away/call", `{}`, "", "unavailable (request) connection refused"},
 		{"POST", "/tool/waits/call", `{}`, "", "timeout (request) context deadline exceeded"},
-		{"POST", "/tool/whoami/call", `{}`, "", "tool_denied (policy)"},
+		{"POST", "/tool/whoami/call", `{}`, "", "tool_denied (policy) tool whoami"},
 
 		{"POST", "/mcp", `{"jsonrpc":`, "", "bad_request (request)"},
 		{"POST", "/mcp", rpc("tools/call", `{"name":"echo","arguments":{"message":7}}`), "", `invalid_arguments (request) at "/message"`},
@@ -81,7 +82,7 @@ func TestEachRefusalIsShown(t *testing.T) {
 		{"POST", "/mcp", rpc("tools/call", `{"name":"fails","arguments":{}}`), "", "upstream_error (request) zendesk says 418"},
 		{"POST", "/mcp", rpc("tools/call", `{"name":"breaks","arguments":{},"_meta":{"progressToken":1}}`), "", "internal (request) no disk"},
 		{"POST", "/mcp", rpc("no/such", `{}`), "Accept: text/event-stream, application/json", `bad_request (request) JSON RPC not handled: "no/such"`},
-		{"POST", "/mcp", rpc("tools/call", `{"name":"whoami","arguments":{}}`), "", "tool_denied (policy)"},
+		{"POST", "/mcp", rpc("tools/call", `{"name":"whoami","arguments":{}}`), "", "tool_denied (policy) tool whoami"},
 		{"POST", "/mcp", rpc("tools/list", `{}`), "MCP-Protocol-Version: 1999-01-01", "bad_request (request) Unsupported protocol version"},
 		{"POST", "/mcp", rpc("tools/list", `{}`), "Accept: text/html", "bad_request (request) Accept must contain"},
 		{"PUT", "/mcp", "", "", "method_not_allowed (request)"},
@@ -110,4 +111,53 @@ func TestEachRefusalIsShown(t *testing.T) {
 			t.Errorf("%s %s: it does not say whose: %q", tc.method, tc.path, row)
 		}
 	}
+}
+
+// A row says with what, and by whom: of a mismatch both tenants, of a carried
+// certificate the proxy.
+func TestRefusalsSayWhose(t *testing.T) {
+	g := behindProxy(t, servertest.Options{}, "")
+	proxy := g.CA.Issue(t, pkitest.Leaf{DNS: []string{"proxy.internal"}})
+	keyID := regexp.MustCompile(`globex[\s\S]*?id: ([^,]*),`).FindStringSubmatch(string(mustRead(t, g, "sangate.yaml")))[1]
+	for _, tc := range []struct {
+		cert    *pkitest.Cert
+		headers []string
+		want    []string
+	}{
+		{g.Cert("acme"), []string{"Authorization: Bearer " + g.Key("globex")},
+			[]string{"tenant_mismatch", "tenant acme by uri:spiffe://example.org/tenant/acme/*", "key " + keyID + " of tenant globex"}},
+		{proxy, []string{"Client-Cert: :AAAA:"}, []string{"bad_certificate", "by proxy proxy.internal"}},
+		{proxy, []string{carry(g.Cert("acme")), "Authorization: Bearer x"}, []string{"token_unknown", "spiffe://example.org/tenant/acme/agent tenant acme", "by proxy proxy.internal"}},
+	} {
+		res := ask(t, g.Client(tc.cert), http.MethodGet, g.URL+"/tools", "", tc.headers...)
+		row := refusalRow(t, g, res.Header.Get("X-Request-Id"))
+		for _, want := range tc.want {
+			if !strings.Contains(row, want) {
+				t.Errorf("%q is not in %q", want, row)
+			}
+		}
+	}
+}
+
+// Who is connected is told with what they do: the tool of a call, or that it is a
+// stream; and how many more there are than are listed.
+func TestRequestsInProgressSayWhat(t *testing.T) {
+	wait, began, release := waiting(t)
+	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}})
+	client, key := g.Client(g.Cert("acme")), "Authorization: Bearer "+g.Key("acme")
+	done := start(t, client, g.URL+"/tool/wait/call", "{}", key)
+	<-began
+	c := g.Client(g.Cert("acme"))
+	events, ended := listenTo(t, g, c, g.Key("acme"))
+	<-events
+	_, page := adminGet(t, g, http.MethodGet, "/connections", "")
+	for _, want := range []string{"call of <code>wait</code>", ">stream<", "2 of 2"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is not in\n%s", want, page)
+		}
+	}
+	close(release)
+	<-done
+	g.Stop()
+	<-ended
 }

@@ -39,7 +39,7 @@ func lively(t *testing.T) *servertest.Gate {
 	}}
 	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}, Files: map[string]string{"denylist": "serial:01\nserial:02\n"}, Config: func(yaml string) string {
 		yaml = strings.Replace(yaml, "    keys:", "    tools: {allow: [wait, echo, \"zendesk_*\"], deny: [zendesk_delete_ticket]}\n    keys:", 1)
-		return yaml + fmt.Sprintf("egress: {allow: [127.0.0.0/8]}\nmcpServers:\n  - {name: zendesk, baseUrl: %q, protocol: octopus}\n  - {name: crm, baseUrl: \"http://127.0.0.1:1\"}\n", up.URL)
+		return yaml + fmt.Sprintf("limits: {toolTimeout: 5m, drainTimeout: 10ms}\negress: {allow: [127.0.0.0/8]}\nmcpServers:\n  - {name: zendesk, baseUrl: %q, protocol: octopus}\n  - {name: crm, baseUrl: \"http://127.0.0.1:1\"}\n", up.URL)
 	}})
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(26 * time.Hour)}, g.CA.Cert, g.CA.Key())
 	if err != nil {
@@ -50,7 +50,9 @@ func lively(t *testing.T) *servertest.Gate {
 		return strings.Replace(yaml, "clientCA:", "revocation: {crl: [clients.crl], denylist: denylist}, clientCA:", 1)
 	})
 	client := g.Client(g.Cert("acme"))
-	go call(t, client, g.URL+"/tool/wait/call", g.Key("acme"))
+	lasting := *client
+	lasting.Timeout = 0
+	go call(t, &lasting, g.URL+"/tool/wait/call", g.Key("acme"))
 	call(t, client, g.URL+"/tool/echo/call", g.Key("acme"))
 	call(t, client, g.URL+"/tool/echo/call", g.Key("globex"))
 	call(t, g.Client(g.Cert("initech")), g.URL+"/tool/echo/call", "")
@@ -133,7 +135,15 @@ func TestFollows(t *testing.T) {
 	if a := b.Do("wait", "selector", "main tbody tr:first-child", "text", "token_unknown"); a.MS > 5000 {
 		t.Errorf("it took %v ms to be seen", a.MS)
 	}
-	if a := b.Do("click", "selector", "main tbody a"); !strings.HasSuffix(a.URL, "/reasons#token_unknown") {
+	call(t, g.Client(nil), g.URL+"/tools", "")
+	b.Do("wait", "selector", "main tbody tr:first-child", "text", "no_certificate")
+	b.Do("focus", "selector", "main tbody tr:first-child a")
+	call(t, g.Client(pkitest.NewCA(t, "Another CA").Issue(t, pkitest.Leaf{})), g.URL+"/tools", "")
+	b.Do("wait", "selector", "main tbody tr:nth-child(2)", "text", "no_certificate")
+	if a := b.Do("at"); a.Text != "no_certificate" {
+		t.Errorf("what was in focus is %q now", a.Text)
+	}
+	if a := b.Do("click", "selector", "main tbody a:has-text('token_unknown')"); !strings.HasSuffix(a.URL, "/reasons#token_unknown") {
 		t.Errorf("the reason leads to %s", a.URL)
 	}
 

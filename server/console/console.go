@@ -47,7 +47,7 @@ type view struct {
 
 var views = []view{
 	{"/", "Overview", func(s Source, _ string) any { return s.Overview() }},
-	{"/refusals", "Refusals", func(s Source, _ string) any { return s.Refusals.List() }},
+	{"/refusals", "Refusals", func(s Source, q string) any { return s.Refusals.List(q) }},
 	{"/certificates", "Certificates", func(s Source, _ string) any { return s.Trust() }},
 	{"/tenants", "Tenants", func(s Source, q string) any { return s.Tenants(q, maxRows) }},
 	{"/connections", "Connections", func(s Source, _ string) any { return s.Connections(maxRows) }},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,9 @@ func TestPages(t *testing.T) {
 		}
 		if strings.Contains(body, "<script>") || strings.Contains(body, "style=") || strings.Contains(body, " on") && strings.Contains(body, "onload=") {
 			t.Errorf("%s has script or style of its own:\n%s", path, body)
+		}
+		if bare := regexp.MustCompile(`<(table|thead|tbody|tr|th|td)(>| [^r])`).FindString(body); bare != "" {
+			t.Errorf("%s: %s has no role: where it is drawn as a block, it is none to those who do not see it", path, bare)
 		}
 		seen = seen || strings.Contains(body, "&lt;script")
 		for _, secret := range []string{g.Key("acme"), g.Key("globex"), "PRIVATE KEY", script} {

@@ -95,7 +95,8 @@ type Key struct {
 type Connections struct {
 	List     []Connection
 	Total    int
-	Requests []Request // in progress
+	Requests []Request // some of those in progress
+	Busy     int       // how many those are
 }
 
 // A Connection is one that is open.
@@ -104,10 +105,13 @@ type Connection struct {
 	Since, NotAfter            time.Time
 }
 
-// A Request is one in progress: a call, or a stream.
+// A Request is one in progress: the call of a tool, a stream, or what takes no time.
 type Request struct {
-	ID, Tenant, Identity, What, Remote string
-	Since                              time.Time
+	ID, Tenant, Identity, Via, Key string
+	Tool                           string // that it calls
+	Stream                         bool
+	What, Remote                   string // What is method and path
+	Since                          time.Time
 }
 
 // An Upstream is a server behind the gate.

@@ -182,6 +182,9 @@ func (h *Handler) listen(w http.ResponseWriter, r *http.Request, m *message) boo
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, l *listener, open func(*events) bool, end func(*events)) {
 	h.heard.add(l)
 	defer h.heard.remove(l)
+	if h.opts.Listens != nil {
+		h.opts.Listens(r)
+	}
 	header := w.Header()
 	header["Cache-Control"], header["X-Accel-Buffering"] = noCache, []string{"no"}
 	header.Set("Content-Type", "text/event-stream")

@@ -39,6 +39,9 @@ type Options struct {
 	// Bound has a context end when the request may go on no longer, or has
 	// taken too long.
 	Bound func(context.Context) (context.Context, context.CancelFunc)
+	// Listens hears of each request that stays as a stream of what changes; nil:
+	// nobody asks.
+	Listens func(r *http.Request)
 	// Traced hears of each message before it is answered; nil: nobody asks.
 	Traced  func(r *http.Request, m Message)
 	MaxBody int64 // bytes

@@ -43,6 +43,9 @@ const commands = {
     await page.waitForFunction(([s, t]) => [...document.querySelectorAll(s)].some((e) => e.innerText.includes(t)), [selector, text], { timeout });
     return { ms: Date.now() - began };
   },
+  async focus({ selector }) { await page.locator(selector).first().focus(); return {}; },
+  // at is what is in focus.
+  async at() { return { text: await page.evaluate(() => document.activeElement.innerText) }; },
   async text({ selector }) { return { text: await page.locator(selector).first().innerText() }; },
   async click({ selector }) { await page.locator(selector).first().click(); await page.waitForLoadState("load"); return { url: page.url() }; },
   async press({ key }) {
