@@ -8,10 +8,13 @@ import (
 	"flag"
 	"fmt"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,4 +194,101 @@ func TestFollowsStrangers(t *testing.T) {
 			t.Errorf("%s has line ends of others:\n%q", path, body)
 		}
 	}
+}
+
+// The page says whether what it shows is new: not where there is no place for it, where
+// nothing comes any more though nobody has hung up, or where nobody looks; and each time
+// it is followed again as soon as that can be.
+func TestSaysWhetherItFollows(t *testing.T) {
+	g, b := servertest.Start(t, servertest.Options{}), servertest.NewBrowser(t)
+	follow := func() (res *http.Response) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.AdminURL+"/live?view=/upstreams", nil)
+		if err == nil {
+			res, err = http.DefaultClient.Do(req)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	b.Do("open", "url", g.AdminURL+"/upstreams")
+	b.Do("hide")
+	b.Do("wait", "selector", "#state", "text", "not followed")
+	var others []*http.Response
+	if !servertest.WaitFor(func() bool { // a place is free when the gate has seen that somebody left it
+		res := follow()
+		if res.StatusCode == http.StatusOK {
+			others = append(others, res)
+			return len(others) == 32
+		}
+		_ = res.Body.Close()
+		return false
+	}, 10*time.Second) {
+		t.Fatalf("a page that nobody sees holds a place: %d others have one", len(others))
+	}
+	b.Do("show")
+	b.Do("wait", "selector", "#state", "text", "no more views")
+	for _, res := range others {
+		_ = res.Body.Close()
+	}
+	b.Do("wait", "selector", "#state", "text", "live", "timeout", 15000)
+
+	tunnel := newTunnel(t, strings.TrimPrefix(g.AdminURL, "http://"))
+	b.Do("open", "url", "http://"+tunnel.Addr().String()+"/upstreams", "clock", true)
+	tunnel.stalled.Store(true)
+	b.Do("forward", "ms", 31000)
+	b.Do("wait", "selector", "#state", "text", "nothing comes")
+	tunnel.stalled.Store(false)
+	b.Do("forward", "ms", 6000)
+	b.Do("wait", "selector", "#state", "text", "live")
+}
+
+// A tunnel passes connections on, and while it is stalled nothing on them, though all
+// stay open.
+type tunnel struct {
+	net.Listener
+	stalled atomic.Bool
+}
+
+func newTunnel(t *testing.T, to string) *tunnel {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tn := &tunnel{Listener: l}
+	var ways sync.WaitGroup
+	pass := func(to, from net.Conn) {
+		defer to.Close()
+		room := make([]byte, 4096)
+		for {
+			n, err := from.Read(room)
+			if err != nil {
+				return
+			}
+			if tn.stalled.Load() {
+				continue
+			}
+			if _, err := to.Write(room[:n]); err != nil {
+				return
+			}
+		}
+	}
+	ways.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			ways.Go(func() { pass(far, near) })
+			ways.Go(func() { pass(near, far) })
+		}
+	})
+	t.Cleanup(func() { _ = l.Close() })
+	return tn
 }

@@ -75,7 +75,7 @@ func New(source Source) *Console {
 	if err != nil {
 		panic(err) // it is embedded
 	}
-	mux.Handle("GET /assets/", http.StripPrefix("/assets/", http.FileServerFS(assets)))
+	mux.Handle("GET /assets/{name}", http.StripPrefix("/assets/", http.FileServerFS(assets)))
 	mux.HandleFunc("GET /live", c.live)
 	c.handler = mux
 	return c

@@ -74,7 +74,7 @@ func TestPages(t *testing.T) {
 	if !seen {
 		t.Error("what they sent is nowhere; the test sees nothing")
 	}
-	for _, path := range []string{"/none", "/live", "/live?view=/none", "/assets/none", "/views/layout.html", "/assets/../console.go"} {
+	for _, path := range []string{"/none", "/live", "/live?view=/none", "/assets/none", "/assets/", "/views/layout.html", "/assets/../console.go"} {
 		if res, _ := get(t, http.MethodGet, g.AdminURL+path); res.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", path, res.Status)
 		}
@@ -149,6 +149,9 @@ func TestFollowersAreBounded(t *testing.T) {
 		if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
 			t.Fatalf("%d: %s", len(all), res.Status)
 		}
+	}
+	if res, _ := get(t, http.MethodHead, g.AdminURL+"/live?view=/"); res.StatusCode != http.StatusOK {
+		t.Errorf("HEAD, which takes no place: %s", res.Status)
 	}
 	if res := open(); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("one more: %s", res.Status)

@@ -25,6 +25,10 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	if r.Method == http.MethodHead {
+		return // it would hear nothing, and hold a place
+	}
 	select {
 	case c.open <- struct{}{}:
 		defer func() { <-c.open }()
@@ -33,7 +37,6 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	control := http.NewResponseController(w)
-	w.Header().Set("Content-Type", "text/event-stream")
 	query := filter(r)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -53,7 +56,7 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 			last, quiet = now, 0
 			_, err = fmt.Fprintf(w, "data: %s\n\n", lines.Replace(string(now)))
 		case quiet%15 == 14:
-			_, err = fmt.Fprint(w, ": still here\n\n")
+			_, err = fmt.Fprint(w, "event: alive\ndata: .\n\n") // a comment is not seen by scripts
 		}
 		if err != nil || control.Flush() != nil {
 			return

@@ -11,18 +11,25 @@ const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const browser = await chromium.launch({ executablePath: process.argv[2], args: ["--no-sandbox"] });
 let context, page, troubles = [];
 
+const seen = (is) => page.evaluate((is) => {
+  Object.defineProperty(document, "hidden", { value: !is, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}, is);
+
 const commands = {
-  // open shows a view, in a window of that width, light or dark; it waits until it is followed.
-  async open({ url, width = 1280, theme = "light", script = true }) {
+  // open shows a view, in a window of that width, light or dark; it waits until it is followed,
+  // or the state is another. With clock its time is the test's.
+  async open({ url, width = 1280, theme = "light", script = true, state = "live", clock = false }) {
     if (context) await context.close();
     troubles = [];
     context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: theme, javaScriptEnabled: script, bypassCSP: false });
     page = await context.newPage();
+    if (clock) await page.clock.install();
     page.on("console", (m) => { if (m.type() === "error" || m.type() === "warning") troubles.push(m.text()); });
     page.on("pageerror", (e) => troubles.push(String(e)));
     page.on("requestfailed", (r) => { if (!r.url().includes("/live?")) troubles.push(r.url() + " " + r.failure().errorText); });
     const res = await page.goto(url, { waitUntil: "load" });
-    if (script) await page.waitForFunction(() => document.getElementById("state").textContent === "live", null, { timeout: 10000 });
+    if (script) await page.waitForFunction((s) => document.getElementById("state").textContent.startsWith(s), state, { timeout: 10000 });
     const wide = await page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth);
     return { status: res.status(), title: await page.title(), wide };
   },
@@ -44,6 +51,10 @@ const commands = {
     return { ms: Date.now() - began };
   },
   async focus({ selector }) { await page.locator(selector).first().focus(); return {}; },
+  // hide does what a browser does to a tab behind another, and show to one that comes forward.
+  async hide() { await seen(false); return {}; },
+  async show() { await seen(true); return {}; },
+  async forward({ ms }) { await page.clock.fastForward(ms); return {}; },
   // at is what is in focus.
   async at() { return { text: await page.evaluate(() => document.activeElement.innerText) }; },
   async text({ selector }) { return { text: await page.locator(selector).first().innerText() }; },

@@ -7,7 +7,7 @@
   if (!main || !window.EventSource) return;
 
   const say = (text, good) => {
-    state.textContent = text;
+    if (state.textContent !== text) state.textContent = text;
     state.className = good ? "good" : "late";
   };
 
@@ -32,14 +32,39 @@
     while (at) { const next = at.nextSibling; at.remove(); at = next; }
   };
 
+  const silence = 30000; // the server says at least every 15 seconds that it is there
+  const pause = 5000; // before another try
   const ask = new URLSearchParams(location.search);
   ask.set("view", main.dataset.view);
-  const events = new EventSource("/live?" + ask);
-  events.onopen = () => say("live", true);
-  events.onerror = () => say("the gate does not answer; what you see is not new", false);
-  events.onmessage = (e) => {
-    const next = main.cloneNode(false);
-    next.innerHTML = e.data;
-    morph(main, next);
+  let events, timer;
+
+  const after = (ms, then) => { clearTimeout(timer); timer = setTimeout(then, ms); };
+  const close = () => { clearTimeout(timer); if (events) events.close(); };
+  const later = (why) => { close(); say(why, false); after(pause, follow); };
+  const heard = () => { say("live", true); after(silence, () => later("nothing comes from the gate; what you see is not new")); };
+
+  const follow = () => {
+    close();
+    events = new EventSource("/live?" + ask);
+    events.onopen = heard;
+    events.addEventListener("alive", heard);
+    events.onmessage = (e) => {
+      heard();
+      const next = main.cloneNode(false);
+      next.innerHTML = e.data;
+      morph(main, next);
+    };
+    events.onerror = () => {
+      if (events.readyState === EventSource.CLOSED) later("not followed: the gate lets no more views be followed now; what you see is not new"); // it would not try again by itself
+      else say("the gate does not answer; what you see is not new", false);
+    };
   };
+
+  // A view that nobody sees holds no connection: browsers have six for a host.
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) { follow(); return; }
+    close();
+    say("not followed", false);
+  });
+  if (!document.hidden) follow();
 })();
