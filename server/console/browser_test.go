@@ -40,7 +40,7 @@ func lively(t *testing.T) *servertest.Gate {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}}
-	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}, Files: map[string]string{"denylist": "serial:01\nserial:02\n"}, Config: func(yaml string) string {
+	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}, NextRenewal: in(20 * time.Minute), Files: map[string]string{"denylist": "serial:01\nserial:02\n"}, Config: func(yaml string) string {
 		yaml = strings.Replace(yaml, "    keys:", "    tools: {allow: [wait, echo, \"zendesk_*\"], deny: [zendesk_delete_ticket]}\n    keys:", 1)
 		return yaml + fmt.Sprintf("limits: {toolTimeout: 5m, drainTimeout: 10ms}\negress: {allow: [127.0.0.0/8]}\nmcpServers:\n  - {name: zendesk, baseUrl: %q, protocol: octopus}\n  - {name: crm, baseUrl: \"http://127.0.0.1:1\"}\n", up.URL)
 	}})
@@ -64,6 +64,12 @@ func lively(t *testing.T) *servertest.Gate {
 		t.Fatal("the call in progress does not begin")
 	}
 	return g
+}
+
+// in is a renewal that is planned so much later than now.
+func in(d time.Duration) func() time.Time {
+	at := time.Now().Add(d)
+	return func() time.Time { return at }
 }
 
 func call(t *testing.T, c *http.Client, url, key string) int {
@@ -91,7 +97,7 @@ func TestInBrowser(t *testing.T) {
 	for _, view := range []struct{ path, title, says string }{
 		{"/", "Overview", "tenant_mismatch"},
 		{"/refusals", "Refusals", "says it is spiffe://example.org/tenant/acme/old"},
-		{"/certificates", "Certificates", "clients.crl"},
+		{"/certificates", "Certificates", "renewed in"},
 		{"/tenants", "Tenants", "uri:spiffe://example.org/tenant/globex/*"},
 		{"/connections", "Connections", "POST /tool/wait/call"},
 		{"/upstreams", "Upstreams", "connection refused"},

@@ -3,9 +3,14 @@ package console_test
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +82,39 @@ func TestPages(t *testing.T) {
 	for _, path := range []string{"/none", "/live", "/live?view=/none", "/assets/none", "/assets/", "/views/layout.html", "/assets/../console.go"} {
 		if res, _ := get(t, http.MethodGet, g.AdminURL+path); res.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
+}
+
+// The stroke in the bar of the server's certificate stands where its renewal is
+// planned, and nowhere without a plan.
+func TestPlannedRenewal(t *testing.T) {
+	stroke := regexp.MustCompile(`<line class="renew" x1="(\d+)" x2="(\d+)"`)
+	for says, plan := range map[string]func() time.Time{"renewed in ": in(30 * time.Minute), "renewal was due ": in(-time.Second), "": nil} {
+		g := servertest.Start(t, servertest.Options{NextRenewal: plan})
+		_, body := get(t, http.MethodGet, g.AdminURL+"/certificates")
+		if told := regexp.MustCompile(`renewed in |renewal was due `).FindString(body); told != says {
+			t.Errorf("it says %q, want %q", told, says)
+		}
+		found := stroke.FindAllStringSubmatch(body, -1)
+		if plan == nil {
+			if len(found) != 0 {
+				t.Errorf("a stroke without a plan: %q", found)
+			}
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(g.Dir, "server.crt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, _ := pem.Decode(text)
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := strconv.Itoa(int(1000 * plan().Sub(cert.NotBefore) / cert.NotAfter.Sub(cert.NotBefore)))
+		if len(found) != 1 || found[0][1] != want || found[0][2] != want {
+			t.Errorf("the stroke is at %q, want %s", found, want)
 		}
 	}
 }

@@ -34,6 +34,8 @@ type Options struct {
 	Now    func() time.Time         // of the gate
 	Log    io.Writer                // takes the log, as JSON; discarded where nil
 
+	NextRenewal func() time.Time // of the server certificate; nil: nobody has planned one
+
 	Lockout bool // after ten wrong tokens, as by default; else never
 }
 
@@ -104,7 +106,7 @@ func (g *Gate) run(opts Options, before int) {
 		overrides = []string{"limits.failureBurst=1000000"}
 	}
 	s, err := server.New(t.Context(), server.Options{ConfigFile: filepath.Join(g.Dir, "sangate.yaml"), Overrides: overrides, Tools: opts.Tools,
-		Now: opts.Now, Logger: logger, Listener: main, AdminListener: admin, Version: "test"})
+		Now: opts.Now, NextRenewal: opts.NextRenewal, Logger: logger, Listener: main, AdminListener: admin, Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
