@@ -54,11 +54,14 @@ func (s *Server) reloadCredentials(ctx context.Context) error {
 		return nil
 	}
 	list, err := v.List(ctx)
-	if err != nil {
+	s.mu.Lock()
+	if s.failed.credentials.news(err) {
 		s.log.Error("credentials not read", "err", err)
+	}
+	if err != nil {
+		s.mu.Unlock()
 		return err
 	}
-	s.mu.Lock()
 	before := s.versions
 	s.versions = versionsOf(list)
 	now := s.versions

@@ -50,12 +50,11 @@ func (s *Server) reloadDenied(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stored, list, err := s.readDenied(ctx)
-	if err != nil {
+	if s.failed.denied.news(err) {
 		s.log.Error("denylist of the state store not reloaded, the one in force stays", "err", err)
-		return err
 	}
-	if slices.Equal(stored, s.denied) {
-		return nil
+	if err != nil || slices.Equal(stored, s.denied) {
+		return err
 	}
 	s.denied = stored
 	s.pki.Deny(list)

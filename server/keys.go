@@ -22,12 +22,11 @@ func (s *Server) reloadKeys(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ring, stored, err := s.readKeys(ctx, s.config.Load())
-	if err != nil {
+	if s.failed.keys.news(err) {
 		s.log.Error("keys not reloaded, those in force stay", "err", err)
-		return err
 	}
-	if slices.Equal(stored, s.stored) {
-		return nil
+	if err != nil || slices.Equal(stored, s.stored) {
+		return err
 	}
 	s.stored = stored
 	s.swap(func(next *auth.Snapshot) { next.Keys = ring })

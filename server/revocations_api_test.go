@@ -11,6 +11,7 @@ import (
 	"github.com/sangate/sangate/pki/pkitest"
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/servertest"
+	"github.com/sangate/sangate/server/store"
 	"github.com/sangate/sangate/server/tool"
 )
 
@@ -227,5 +228,30 @@ func TestRevocationBesideBrokenFiles(t *testing.T) {
 			}
 			g.Change("certificate", func() { g.Write("ca.crt.denied", nil) })
 		})
+	}
+}
+
+// What is wrong in the state store is told once, not at each try, and stands on the
+// overview until it is gone.
+func TestDenylistThatDoesNotLoad(t *testing.T) {
+	var log strings.Builder
+	g := servertest.Start(t, servertest.Options{Log: &log})
+	bad, _, err := openStore(t, g).AddRevocation(t.Context(), store.Revocation{Entry: "nonsense"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func() bool {
+		_, page := adminGet(t, g, http.MethodGet, "/", "")
+		return strings.Contains(page, "The denylist in the state store: not loaded")
+	}
+	waitFor(t, 5*time.Second, told)
+	time.Sleep(time.Second) // four tries
+	if _, err := openStore(t, g).DeleteRevocation(t.Context(), bad.ID); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, 5*time.Second, func() bool { return !told() })
+	<-g.Stop()
+	if n := strings.Count(log.String(), "denylist of the state store not reloaded"); n != 1 {
+		t.Errorf("told %d times", n)
 	}
 }

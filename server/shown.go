@@ -31,6 +31,7 @@ func (s *Server) showOverview() console.Overview {
 	o := console.Overview{Server: s.showCertificate(admin.InForce(snap.PKI)[0]), Started: s.started, Generation: snap.Generation, File: s.opts.ConfigFile, Tenants: len(snap.Tenants.Tenants())}
 	s.mu.Lock()
 	o.Loaded, o.ConfigError, o.CertError = s.loaded, s.failed.config.Text(), s.failed.certificates.Text()
+	o.StateErrors = map[string]string{"Keys": s.failed.keys.Text(), "The denylist": s.failed.denied.Text(), "Credentials": s.failed.credentials.Text()}
 	s.mu.Unlock()
 	for _, check := range s.checks() {
 		c := console.Check{Name: check.Name}

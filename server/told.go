@@ -72,9 +72,13 @@ func (o *outcome) news(err error) bool {
 }
 
 // reloads are how those of each kind ended.
-type reloads struct{ config, certificates outcome }
+type reloads struct {
+	config, certificates      outcome
+	keys, denied, credentials outcome // of the state store
+}
 
 func (r *reloads) forget() {
-	r.config.note(nil)
-	r.certificates.note(nil)
+	for _, o := range []*outcome{&r.config, &r.certificates, &r.keys, &r.denied, &r.credentials} {
+		o.note(nil)
+	}
 }

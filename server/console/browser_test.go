@@ -106,6 +106,7 @@ func TestInBrowser(t *testing.T) {
 		for _, width := range []int{1280, 380} {
 			for _, theme := range []string{"light", "dark"} {
 				t.Run(fmt.Sprintf("%s %d %s", view.title, width, theme), func(t *testing.T) {
+					b := b.In(t)
 					a := b.Do("open", "url", g.AdminURL+view.path, "width", width, "theme", theme)
 					if a.Status != 200 || a.Title != view.title+" · sangate" || a.Wide {
 						t.Errorf("%+v", a)

@@ -25,6 +25,7 @@ type Overview struct {
 	File        string
 	ConfigError string // why the file does not load; "": it does
 	CertError   string
+	StateErrors map[string]string // why what is in the state store does not load; "": it does
 	Tenants     int
 	Connections int
 	Requests    int // in progress

@@ -8,15 +8,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // A Browser is a real Chromium that looks at the console; tools/node/console.mjs
 // has what can be asked of it.
 type Browser struct {
-	t   testing.TB
-	in  io.Writer
-	out *bufio.Reader
+	t    testing.TB
+	in   io.Writer
+	out  *bufio.Reader
+	kill func() error
 }
+
+// answerWithin is how long one command may take, on a machine that is busy.
+const answerWithin = 2 * time.Minute
 
 // An Answer is what came of one command.
 type Answer struct {
@@ -56,7 +61,14 @@ func NewBrowser(t testing.TB) *Browser {
 			t.Errorf("the browser: %v", err)
 		}
 	})
-	return &Browser{t, in, bufio.NewReader(out)}
+	return &Browser{t, in, bufio.NewReader(out), cmd.Process.Kill}
+}
+
+// In is the same browser for a test within the one that started it.
+func (b *Browser) In(t testing.TB) *Browser {
+	inner := *b
+	inner.t = t
+	return &inner
 }
 
 // Do sends one command, with pairs of name and value, and returns what came of it.
@@ -70,6 +82,8 @@ func (b *Browser) Do(name string, pairs ...any) Answer {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	patience := time.AfterFunc(answerWithin, func() { _ = b.kill() }) // the answer then ends
+	defer patience.Stop()
 	if _, err := b.in.Write(append(line, '\n')); err != nil {
 		b.t.Fatal(err)
 	}
