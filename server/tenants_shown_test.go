@@ -16,11 +16,13 @@ import (
 // What one look at a few tenants makes does not grow with those that it does not show.
 func TestShownTenantsCostTheirOwn(t *testing.T) {
 	const many = 5000
-	s := &Server{opts: Options{Now: time.Now}, metrics: admin.NewMetrics("", ""), config: &config.Config{}}
+	s := &Server{opts: Options{Now: time.Now}, metrics: admin.NewMetrics("", "")}
+	conf := new(config.Config)
+	s.config.Store(conf)
 	for i := range many {
 		id := fmt.Sprintf("t%d", i)
-		s.config.Tenants = append(s.config.Tenants, config.Tenant{ID: id, Enabled: true, SANs: []string{"dns:" + id + ".example"}})
-		s.config.Keys = append(s.config.Keys, apikey.Entry{ID: "k" + id, Tenant: id})
+		conf.Tenants = append(conf.Tenants, config.Tenant{ID: id, Enabled: true, SANs: []string{"dns:" + id + ".example"}})
+		conf.Keys = append(conf.Keys, apikey.Entry{ID: "k" + id, Tenant: id})
 		s.stored = append(s.stored, apikey.Entry{ID: "s" + id, Tenant: id, RevokedAt: time.Now()})
 		for stage, reason := range map[auth.Stage]auth.Reason{auth.Passed: auth.OK, auth.Policy: auth.ToolDenied} {
 			s.metrics.Decision(&auth.Decision{Stage: stage, Reason: reason, Tenant: &tenant.Tenant{ID: id}}, 0, "")

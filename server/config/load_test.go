@@ -185,7 +185,7 @@ func TestProblems(t *testing.T) {
 		{"adminTLS, half a pair", whole + "adminTLS: {cert: server.crt}\n", `9:12: adminTLS has one of cert and key`},
 		{"adminTLS, no such file", whole + "adminTLS: {cert: nowhere.crt, key: nowhere.key}\n", `9:18: certificate `},
 		{"adminTLS, no such CA", whole + "adminTLS: {clientCA: [nowhere.crt]}\n", `9:22: trust bundle`},
-		{"tracing, a query", whole + "tracing: {endpoint: \"https://collector.example/?key=1\"}\n", `9:21: endpoint "https://collector.example/?key=1": no query`},
+		{"tracing, a query", whole + "tracing: {endpoint: \"https://collector.example/?key=1\"}\n", `9:21: endpoint "https://collector.example/": no query`},
 		{"tracing, more than all", whole + "tracing: {endpoint: \"https://collector.example\", sample: 1.5}\n", `9:58: sample: 1.5`},
 		{"tracing, callers of no kind", whole + "tracing: {endpoint: \"https://collector.example\", callers: all}\n", `9:59: callers "all": use sample, trust, link`},
 		{"admins without names", whole + "admins: {keys: []}\n", `9:10: admins has no sans`},

@@ -53,7 +53,7 @@ func (d *decoder) checkTracing(t *Tracing) {
 	if err := egress.CheckURL(t.Endpoint); err != nil {
 		d.failAt("tracing.endpoint", "endpoint: %s", err)
 	} else if strings.Contains(t.Endpoint, "?") {
-		d.failAt("tracing.endpoint", "endpoint %q: no query, /v1/traces comes after it; what the collector wants to know goes into headers", t.Endpoint)
+		d.failAt("tracing.endpoint", "endpoint %s: no query, /v1/traces comes after it; what the collector wants to know goes into headers", egress.Named(t.Endpoint))
 	}
 	if s := t.Share(); !(s >= 0 && s <= 1) {
 		d.failAt("tracing.sample", "sample: %v: a share between 0 and 1", s)
