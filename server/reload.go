@@ -124,23 +124,29 @@ func (s *Server) tokenKeysChanged() {
 // alive itself have changed.
 func (s *Server) materialChanged() { _ = s.reloadCertificates() } // logged and counted
 
-// series has metrics exist for all that the configuration names. Callers hold
-// mu, or are New.
+// series has metrics exist for all that the configuration names, and for nothing
+// else. Callers hold mu, or are New.
 func (s *Server) series() {
-	s.metrics.Denylists(deniedByAPI)
-	if r := s.config.Load().TLS.Revocation; r != nil && r.Denylist != "" {
-		s.metrics.Denylists(string(r.Denylist))
+	c := s.config.Load()
+	named := admin.Configured{Denylists: []string{deniedByAPI}}
+	for name := range s.pki.Lists() {
+		named.Lists = append(named.Lists, name)
 	}
-	for _, i := range s.config.Load().Issuers {
-		s.metrics.Issuers(i.Name)
+	if r := c.TLS.Revocation; r != nil && r.Denylist != "" {
+		named.Denylists = append(named.Denylists, string(r.Denylist))
 	}
-	var upstreams []string
-	for _, m := range s.config.Load().MCPServers {
+	for _, i := range c.Issuers {
+		named.Issuers = append(named.Issuers, i.Name)
+	}
+	for _, m := range c.MCPServers {
 		if m.Enabled {
-			upstreams = append(upstreams, m.Name)
+			named.Upstreams = append(named.Upstreams, m.Name)
 		}
 	}
-	s.metrics.Upstreams(upstreams)
+	s.metrics.Configured(named)
+	if c.TLS.StepCA == nil {
+		s.metrics.NextRenewal(time.Time{})
+	}
 }
 
 // warn logs what will trouble somebody soon. Callers hold mu, or are New.

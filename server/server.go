@@ -200,7 +200,7 @@ func (s *Server) build(ctx context.Context) error {
 		Proxies: s.config.Load().ProxySet, Tokens: tokens.Commit(), Tools: catalog}
 	s.takePKI(first, s.config.Load())
 	s.gate = auth.NewGate(first, s.opts.Now)
-	s.metrics.Certificates(s.inForce)
+	s.metrics.Holdings(admin.Holdings{Certificates: s.inForce, Lists: s.pki.Lists, KeySets: s.issuers.Seen})
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
 	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Audit: s.auditChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
 	s.keys = &api.Keys{Store: s.store, Configured: s.configuredKeys, Changed: s.reloadKeys, Audit: s.auditChange, Log: s.log, Now: s.opts.Now, MaxBody: s.limits.MaxBodyBytes,

@@ -109,7 +109,7 @@ func dashboards(t *testing.T) map[string]*dashboard {
 func TestDashboards(t *testing.T) {
 	known := map[string]bool{"up": true, "ALERTS": true}
 	metrics := admin.NewMetrics("", "")
-	metrics.Certificates(nil)
+	metrics.Holdings(admin.Holdings{})
 	for _, d := range metrics.Definitions() {
 		for _, suffix := range []string{"", "_bucket", "_count", "_sum"} {
 			known[d.Name+suffix] = suffix == "" || d.Type == "histogram"

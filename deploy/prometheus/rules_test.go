@@ -72,7 +72,7 @@ func TestAlertRules(t *testing.T) {
 	var all rules
 	readYAML(t, "rules.yaml", &all)
 	metrics := admin.NewMetrics("", "")
-	metrics.Certificates(nil)
+	metrics.Holdings(admin.Holdings{})
 	known := map[string]bool{}
 	for _, d := range metrics.Definitions() {
 		known[d.Name] = true

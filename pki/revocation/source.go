@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -64,6 +65,9 @@ const (
 	Refused   Outcome = "refused" // not a list we take, or older than the one held
 	Failed    Outcome = "error"   // not to be had
 )
+
+// Outcomes lists every outcome of a look.
+func Outcomes() []Outcome { return []Outcome{Loaded, Unchanged, Stale, Refused, Failed} }
 
 // A Source keeps lists fresh. What does not load leaves the last good in force.
 type Source struct {
@@ -127,12 +131,24 @@ func NewSource(opts SourceOptions) (*Source, error) {
 // Lists returns the lists held, stale ones too. The slice is not to be changed.
 func (s *Source) Lists() []*CRL { return *s.lists.Load() }
 
+// Held returns the list that is held of each file and URL, by its name; nil: none
+// yet.
+func (s *Source) Held() iter.Seq2[string, *CRL] {
+	return func(yield func(string, *CRL) bool) {
+		for _, it := range s.items {
+			if !yield(it.name, it.held.Load()) {
+				return
+			}
+		}
+	}
+}
+
 // Missing names the files and URLs no list is held of, for [SetOptions].
 func (s *Source) Missing() []string {
 	var names []string
-	for _, it := range s.items {
-		if it.held.Load() == nil {
-			names = append(names, it.name)
+	for name, list := range s.Held() {
+		if list == nil {
+			names = append(names, name)
 		}
 	}
 	return names

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/sangate/sangate/server/credential"
@@ -31,21 +30,6 @@ func (m *Metrics) Upstream(server string, err error) {
 		up = 0
 	}
 	m.upstreamUp.WithLabelValues(server).Set(up)
-}
-
-// Upstreams has the series of these exist, and no other. One at a time.
-func (m *Metrics) Upstreams(servers []string) {
-	for _, gone := range m.upstreams {
-		if !slices.Contains(servers, gone) {
-			m.upstreamUp.DeleteLabelValues(gone)
-			m.upstreamTime.DeleteLabelValues(gone)
-		}
-	}
-	m.upstreams = servers
-	for _, server := range servers {
-		m.upstreamUp.WithLabelValues(server)
-		m.upstreamTime.WithLabelValues(server)
-	}
 }
 
 // Exchange notes how long an upstream took to answer.

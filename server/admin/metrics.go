@@ -36,20 +36,18 @@ type Metrics struct {
 	lastError     *prometheus.GaugeVec
 	rootErrors    prometheus.Counter
 	listUpdates   *prometheus.CounterVec
-	listEnd       *prometheus.GaugeVec
-	listEntries   *prometheus.GaugeVec
 	revocations   *prometheus.CounterVec
 	dropped       *prometheus.CounterVec
 	ocsp          *prometheus.CounterVec
 	keySets       *prometheus.CounterVec
-	keysSeen      *prometheus.GaugeVec
 	resolutions   *prometheus.CounterVec
 	upstreamUp    *prometheus.GaugeVec
 	upstreamTime  *prometheus.HistogramVec
-	upstreams     []string // with series
 	toolCalls     *prometheus.CounterVec
 	toolTime      *prometheus.HistogramVec
 	spans         *prometheus.CounterVec
+
+	lists, revokers, issuers, upstreams names // with series
 
 	decided series[decisionLabels, prometheus.Counter]
 	called  series[callLabels, callSeries]
@@ -82,13 +80,10 @@ func NewMetrics(version, commit string) *Metrics {
 		rootErrors: f.counter("sangate_ca_roots_errors_total",
 			"Attempts to get the roots of the CA that the gate's certificate comes from which failed.").WithLabelValues(),
 		listUpdates: f.counter("sangate_crl_updates_total", "Looks at revocation lists, by what came of them.", "name", "result"),
-		listEnd:     f.gauge("sangate_crl_next_update_timestamp_seconds", "When the list that is held ends.", "name"),
-		listEntries: f.gauge("sangate_crl_entries", "Certificates on the list that is held.", "name"),
 		revocations: f.counter("sangate_revocations_total",
 			"Handshakes and requests refused because a certificate was revoked, by the list, denylist or responder that says so.", "name"),
-		ocsp:     f.counter("sangate_ocsp_answers_total", "Questions to OCSP responders about clients, by what came of them.", "result"),
-		keySets:  f.counter("sangate_jwks_refreshes_total", "Looks at the keys of token issuers.", "issuer", "result"),
-		keysSeen: f.gauge("sangate_jwks_last_success_timestamp_seconds", "When the keys of a token issuer were last seen; 0: never.", "issuer"),
+		ocsp:    f.counter("sangate_ocsp_answers_total", "Questions to OCSP responders about clients, by what came of them.", "result"),
+		keySets: f.counter("sangate_jwks_refreshes_total", "Looks at the keys of token issuers.", "issuer", "result"),
 		dropped: f.counter("sangate_trust_anchors_dropped_total",
 			"Certificates in use whose CA a reload of the trust bundle dropped: our own (server), or of connected clients (client).", "role"),
 		resolutions:  f.counter("sangate_credential_resolutions_total", "Look-ups of secrets, by what came of them.", "result"),
@@ -212,19 +207,19 @@ func (m *Metrics) Update(err error) {
 	}
 }
 
-// NextRenewal is when the next attempt on the server certificate is planned.
+// NextRenewal is when the next attempt on the server certificate is planned; zero:
+// others renew it.
 func (m *Metrics) NextRenewal(at time.Time) {
+	if at.IsZero() {
+		m.nextRenewal.DeleteLabelValues("server")
+		return
+	}
 	m.nextRenewal.WithLabelValues("server").Set(float64(at.Unix()))
 }
 
 // List counts a look at a revocation list. Names are those of the configuration.
 func (m *Metrics) List(u revocation.Update) {
 	m.listUpdates.WithLabelValues(u.Name, string(u.Outcome)).Inc()
-	m.revocations.WithLabelValues(u.Name)
-	if u.List != nil {
-		m.listEnd.WithLabelValues(u.Name).Set(float64(u.List.NextUpdate.Unix()))
-		m.listEntries.WithLabelValues(u.Name).Set(float64(u.List.Len()))
-	}
 }
 
 // Revoked counts a refusal by what says that the certificate was revoked; other
@@ -235,32 +230,12 @@ func (m *Metrics) Revoked(r pki.Reason, name string) {
 	}
 }
 
-// Denylists has the counters of denylists exist before one refuses anybody.
-func (m *Metrics) Denylists(names ...string) {
-	for _, name := range names {
-		m.revocations.WithLabelValues(name)
-	}
-}
-
 // OCSP counts a question to a responder.
 func (m *Metrics) OCSP(o ocsp.Outcome, _ error) { m.ocsp.WithLabelValues(string(o)).Inc() }
 
-// KeySet counts a look at the keys of an issuer, by its configured name;
-// seen is when they last came.
-func (m *Metrics) KeySet(issuer string, seen time.Time, err error) {
+// KeySet counts a look at the keys of an issuer, by its configured name.
+func (m *Metrics) KeySet(issuer string, err error) {
 	m.keySets.WithLabelValues(issuer, result(err)).Inc()
-	if !seen.IsZero() {
-		m.keysSeen.WithLabelValues(issuer).Set(float64(seen.Unix()))
-	}
-}
-
-// Issuers has the series of issuers exist before anything is heard of them.
-func (m *Metrics) Issuers(names ...string) {
-	for _, name := range names {
-		m.keySets.WithLabelValues(name, "ok")
-		m.keySets.WithLabelValues(name, "error")
-		m.keysSeen.WithLabelValues(name)
-	}
 }
 
 // AnchorDropped counts certificates in use, of role server or client, whose CA

@@ -139,7 +139,7 @@ func look(ctx context.Context, c *config.Config, clientCA []string, now func() t
 	if n := len(c.MCPServers); n > 0 {
 		notes = append(notes, fmt.Sprintf("what the %d mcpServers have to offer is not known here: a tool of theirs is as unknown", n))
 	}
-	book := issuers.New(issuers.Options{Logger: nothing, Now: now, Changed: func() {}, OnRefresh: func(string, time.Time, error) {}})
+	book := issuers.New(issuers.Options{Logger: nothing, Now: now, Changed: func() {}, OnRefresh: func(string, error) {}})
 	tokens, err := book.Prepare(c)
 	if err != nil {
 		return nil, nil, nil, err

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"strings"
@@ -32,9 +33,8 @@ type Options struct {
 	Now    func() time.Time
 	// Changed is called when issuers in force have other keys.
 	Changed func()
-	// OnRefresh hears of every look at the keys of an issuer, by its name, and
-	// when they were last seen.
-	OnRefresh func(issuer string, seen time.Time, err error)
+	// OnRefresh hears of every look at the keys of an issuer, by its name.
+	OnRefresh func(issuer string, err error)
 }
 
 // A Book holds the key sets. Safe for concurrent use.
@@ -101,7 +101,7 @@ func (b *Book) newSet(in *config.Issuer, guard *egress.Guard) (*keyset.Set, erro
 	set, err := keyset.New(keyset.Options{Issuer: in.Issuer, URL: in.JWKSURL, File: string(in.JWKSFile),
 		Client: guard.Client(egress.Target{Roots: roots, Timeout: fetchTimeout}), Every: in.Refresh, Now: b.opts.Now, Logger: b.opts.Logger,
 		OnChange:  func() { b.changed(set) },
-		OnRefresh: func(err error) { b.opts.OnRefresh(in.Name, set.Seen(), err) }})
+		OnRefresh: func(err error) { b.opts.OnRefresh(in.Name, err) }})
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +186,17 @@ func (b *Book) verifier() *jwt.Verifier {
 func (b *Book) Refresh() {
 	for _, e := range b.list() {
 		e.set.Refresh()
+	}
+}
+
+// Seen returns when the keys of each issuer were last seen, by its name; zero: never.
+func (b *Book) Seen() iter.Seq2[string, time.Time] {
+	return func(yield func(string, time.Time) bool) {
+		for _, e := range b.list() {
+			if !yield(e.name, e.set.Seen()) {
+				return
+			}
+		}
 	}
 }
 

@@ -160,7 +160,7 @@ func (s *Set) Run(ctx context.Context) {
 		case <-s.ask:
 			timer.Stop()
 		}
-		err := s.refresh(func() (*Keys, error) { return s.fetch(ctx) })
+		err := s.refresh(ctx, func() (*Keys, error) { return s.fetch(ctx) })
 		s.end()
 		if ctx.Err() != nil {
 			return
@@ -201,7 +201,7 @@ func (s *Set) Reload() error {
 	if s.opts.File == "" {
 		return nil
 	}
-	return s.refresh(func() (*Keys, error) {
+	return s.refresh(context.Background(), func() (*Keys, error) {
 		f, err := os.Open(s.opts.File)
 		if err != nil {
 			return nil, err
@@ -219,9 +219,13 @@ func (s *Set) Reload() error {
 	})
 }
 
-// refresh takes what get returns, where it is good.
-func (s *Set) refresh(get func() (*Keys, error)) error {
+// refresh takes what get returns, where it is good, and tells of it unless ctx has
+// ended: nobody asks for the keys any more.
+func (s *Set) refresh(ctx context.Context, get func() (*Keys, error)) error {
 	next, err := get()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err == nil {
 		s.success.Store(s.opts.Now().UnixNano())
 		if cur := s.keys.Load(); cur == nil || cur.digest != next.digest {

@@ -1,6 +1,10 @@
 package material
 
-import "github.com/sangate/sangate/pki/revocation"
+import (
+	"iter"
+
+	"github.com/sangate/sangate/pki/revocation"
+)
 
 // Held is what the gate holds about revocation: the lists, the operator's denylist
 // under its name, and that of the state store; nil where there is none.
@@ -16,4 +20,13 @@ func (k *Keeper) Held() Held {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return Held{k.joined.lists, k.joined.file.name, k.joined.file.list, k.joined.store}
+}
+
+// Lists returns the revocation list that is held of each that is configured, by its
+// name; nil: none yet.
+func (k *Keeper) Lists() iter.Seq2[string, *revocation.CRL] {
+	if lists := k.parts().lists; lists != nil {
+		return lists.Held()
+	}
+	return func(func(string, *revocation.CRL) bool) {}
 }
