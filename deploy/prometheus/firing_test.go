@@ -191,6 +191,7 @@ func TestAlertsFire(t *testing.T) {
 			_ = res.Body.Close()
 		}
 		enrolled.Server.Reload() // asks for the roots at once
+		stale.Server.Reload()    // and for the keys
 		bad.Server.Reload()
 		missing = missing[:0]
 		for _, a := range want {
