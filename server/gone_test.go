@@ -70,12 +70,17 @@ func TestSeriesOfWhatIsGone(t *testing.T) {
 }
 
 // A gate that has its certificate from files plans no renewal, whatever it did before.
+// One that is to renew late is told that alerts will come first.
 func TestNoRenewalOfFiles(t *testing.T) {
 	ca := steptest.Start(t, steptest.Options{})
 	const files = "{cert: server.crt, key: server.key, clientCA: [ca.crt]}"
-	enrolled := fmt.Sprintf("{stepCA: {url: %q, fingerprint: %s, provisioner: %s, passwordFile: %s, sans: [127.0.0.1]}, clientCA: [ca.crt]}",
+	enrolled := fmt.Sprintf("{stepCA: {url: %q, fingerprint: %s, provisioner: %s, passwordFile: %s, sans: [127.0.0.1], renewAt: 0.9}, clientCA: [ca.crt]}",
 		ca.URL, ca.Fingerprint, steptest.Provisioner, ca.PasswordFile())
-	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string { return strings.Replace(yaml, files, enrolled, 1) }})
+	var log safeLog
+	g := servertest.Start(t, servertest.Options{Log: &log, Config: func(yaml string) string { return strings.Replace(yaml, files, enrolled, 1) }})
+	if !strings.Contains(log.String(), "renewAt 0.9 is late") {
+		t.Error("nothing is said of renewAt")
+	}
 	const planned = "sangate_certificate_next_renewal_timestamp_seconds"
 	if !servertest.WaitFor(func() bool { return len(g.By(planned, "name")) == 1 }, 10*time.Second) {
 		t.Fatal("no renewal is planned")

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"math/big"
 	"net/http"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
@@ -93,10 +95,68 @@ mcpServers: [{name: up, baseUrl: %q, clientCertificate: {cert: %s/up.crt, key: %
 	if open := scrape(t, g, "application/openmetrics-text"); !bytes.Contains(open, []byte(`{request_id="`+id+`"}`)) {
 		t.Errorf("no exemplar of %s", id)
 	}
+	native := scrape(t, g, "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
+	for _, name := range []string{"sangate_auth_duration_seconds", "sangate_tool_call_duration_seconds", "sangate_upstream_request_duration_seconds"} {
+		var seen, exemplar bool
+		for _, h := range histograms(t, native, name) {
+			seen = seen || (h.GetSampleCount() > 0 && len(h.PositiveDelta) > 0 && h.GetSchema() > 0 && len(h.Bucket) > 0)
+			for _, b := range h.Bucket {
+				exemplar = exemplar || (b.GetExemplar() != nil && b.Exemplar.Label[0].GetName() == "request_id")
+			}
+		}
+		if !seen || !exemplar {
+			t.Errorf("%s: native %v, exemplar %v", name, seen, exemplar)
+		}
+	}
 	check := exec.CommandContext(t.Context(), servertest.Debian(t, "promtool", "prometheus"), "check", "metrics")
 	check.Stdin = bytes.NewReader(text)
 	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
+
+// A tool that is not there is counted under a name of the gate's, never the caller's;
+// one that is denied is a decision, and no call.
+func TestUnknownTools(t *testing.T) {
+	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
+		return strings.Replace(yaml, "    keys:", "    tools: {deny: [whoami]}\n    keys:", 1)
+	}})
+	const calls = "sangate_tool_calls_total"
+	if n := g.Metric(calls, "tool", "_unknown", "tenant", "", "result", "not_found"); n != 0 {
+		t.Errorf("%v at the start", n)
+	}
+	client, token := g.Client(g.Cert("acme")), jwtOf(g.Key("acme"))
+	for _, tool := range []string{"nowhere", "echo", "whoami", `a"b`, "_unknown"} {
+		ask(t, client, http.MethodPost, g.URL+"/tool/"+tool+"/call", `{"message":"m"}`, token, asJSON)
+		ask(t, client, http.MethodPost, g.URL+"/mcp", fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q,"arguments":{"message":"m"}}}`, tool),
+			token, asJSON, "Accept: application/json, text/event-stream", "Mcp-Protocol-Version: 2025-11-25")
+	}
+	if n := g.Metric(calls, "tool", "_unknown", "tenant", "acme", "result", "not_found"); n < 4 {
+		t.Errorf("%v calls of unknown tools", n)
+	}
+	for tool := range g.By(calls, "tool") {
+		if tool != "echo" && tool != "_unknown" {
+			t.Errorf("counted as %q", tool)
+		}
+	}
+}
+
+// histograms reads those of a name from a scrape in Protocol Buffers.
+func histograms(t *testing.T, scraped []byte, name string) (out []*dto.Histogram) {
+	t.Helper()
+	decoder := expfmt.NewDecoder(bytes.NewReader(scraped), expfmt.NewFormat(expfmt.TypeProtoDelim))
+	for {
+		var f dto.MetricFamily
+		if err := decoder.Decode(&f); err == io.EOF {
+			return out
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range f.Metric {
+			if f.GetName() == name {
+				out = append(out, m.Histogram)
+			}
+		}
 	}
 }
 

@@ -25,6 +25,9 @@ func (s *Server) admit(r *http.Request, name string, args []byte) *auth.Decision
 		q.decision.Call(name, args)
 	}
 	s.record(q, &q.decision, q.took)
+	if name != "" && q.decision.OK() && q.decision.Tool == "" {
+		s.metrics.UnknownTool(admin.TenantLabel(&q.decision))
+	}
 	return &q.decision
 }
 

@@ -167,7 +167,7 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	s.backend = backend.New(backend.Options{Store: s.store, Logger: s.log, Now: s.opts.Now, Version: s.opts.Version, Certificate: s.ownCertificate,
-		Changed: s.offersChanged, OnResolve: s.metrics.Resolution, OnCycle: s.metrics.Upstream, OnExchange: s.metrics.Exchange})
+		Changed: s.offersChanged, OnResolve: s.metrics.Resolution, OnCycle: s.metrics.Upstream, OnExchange: s.exchanged})
 	s.starting("it reads what its tools are declared by")
 	plan, err := s.backend.Prepare(s.config.Load())
 	if err != nil {

@@ -32,7 +32,7 @@ func (m *Metrics) Upstream(server string, err error) {
 	m.upstreamUp.WithLabelValues(server).Set(up)
 }
 
-// Exchange notes how long an upstream took to answer.
-func (m *Metrics) Exchange(server string, took time.Duration) {
-	m.upstreamTime.WithLabelValues(server).Observe(took.Seconds())
+// Exchange notes how long an upstream took to answer a request's call.
+func (m *Metrics) Exchange(server string, took time.Duration, request string) {
+	m.exchanged.of(server).observe(took, request)
 }

@@ -53,6 +53,8 @@ type Metrics struct {
 	called  series[callLabels, callSeries]
 	timed   series[string, *exemplified] // by factor
 
+	exchanged series[string, *exemplified] // by upstream
+
 	Connections prometheus.Gauge
 	Streams     prometheus.Gauge
 	AuditErrors prometheus.Counter
@@ -107,6 +109,9 @@ func NewMetrics(version, commit string) *Metrics {
 		return &exemplified{Observer: m.decisionTime.WithLabelValues(factor)}
 	}
 	m.defineTraces(tracing.Results())
+	m.exchanged.make = func(server string) *exemplified {
+		return &exemplified{Observer: m.upstreamTime.WithLabelValues(server)}
+	}
 	m.zero()
 	return m
 }
@@ -123,6 +128,7 @@ func (m *Metrics) zero() {
 	for _, o := range ocsp.Outcomes() {
 		m.ocsp.WithLabelValues(string(o))
 	}
+	m.toolCalls.WithLabelValues(unknownTool, "", "not_found")
 	m.lastError.WithLabelValues("server")
 	for _, factor := range []string{"certificate", "api_key", "jwt"} {
 		m.decisionTime.WithLabelValues(factor)
@@ -250,6 +256,15 @@ func (m *Metrics) ToolCall(tool, tenant, result string, took time.Duration, requ
 	s := m.called.of(callLabels{tool, tenant, result})
 	s.calls.Inc()
 	s.took.observe(took, request)
+}
+
+// unknownTool stands for all tools that are not there: what they are called is the
+// peer's choice.
+const unknownTool = "_unknown"
+
+// UnknownTool counts a call of a tool that is not there.
+func (m *Metrics) UnknownTool(tenant string) {
+	m.toolCalls.WithLabelValues(unknownTool, tenant, "not_found").Inc()
 }
 
 func result(err error) string {

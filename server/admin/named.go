@@ -38,6 +38,7 @@ func (m *Metrics) Configured(c Configured) {
 	m.revokers.become(slices.Concat(c.Lists, c.Denylists), "name", m.revocations)
 	m.issuers.become(c.Issuers, "issuer", m.keySets)
 	m.upstreams.become(c.Upstreams, "server", m.upstreamUp, m.upstreamTime)
+	m.exchanged.forget()
 	for _, name := range m.lists {
 		for _, o := range revocation.Outcomes() {
 			m.listUpdates.WithLabelValues(name, string(o))

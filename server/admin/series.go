@@ -50,6 +50,13 @@ func (s *series[K, V]) each(do func(K, V)) {
 	}
 }
 
+// forget has all be found anew, for some are no longer the vectors'.
+func (s *series[K, V]) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.known)
+}
+
 type decisionLabels struct{ stage, reason, tenant string }
 
 type callLabels struct{ tool, tenant, result string }

@@ -43,7 +43,7 @@ type Options struct {
 	// upstream, OnExchange how long each exchange with one took.
 	OnResolve  func(err error)
 	OnCycle    func(server string, err error)
-	OnExchange func(server string, took time.Duration)
+	OnExchange func(ctx context.Context, server string, took time.Duration)
 }
 
 // A Backend holds what is in force. Safe for concurrent use.

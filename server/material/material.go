@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -123,12 +124,20 @@ func (k *Keeper) Next() time.Time { return k.parts().origin.next() }
 // Paths returns the files and folders to watch.
 func (k *Keeper) Paths() []string { return k.parts().config.TLS.Paths() }
 
+// latestRenewal is the share of its lifetime after which a certificate that was not
+// renewed is told of: SangateCertificateNotRenewed.
+const latestRenewal = 0.8
+
 // Warnings tells what will trouble somebody soon.
 func (k *Keeper) Warnings() []string {
 	cur := k.parts()
 	files := cur.config.TLS.Files()
 	files.Cert = cur.origin.String()
-	return files.Warnings(k.Snapshot(), k.opts.Now())
+	out := files.Warnings(k.Snapshot(), k.opts.Now())
+	if t := cur.config.TLS.StepCA; t != nil && t.RenewAt > latestRenewal {
+		out = append(out, fmt.Sprintf("renewAt %v is late: what looks after certificates takes one with less than a fifth of its lifetime left for not renewed", t.RenewAt))
+	}
+	return out
 }
 
 func (k *Keeper) parts() parts {

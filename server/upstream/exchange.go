@@ -64,7 +64,7 @@ func (s *Server) exchange(ctx context.Context, method, target string, do func(co
 		asked.Code(said.Code)
 	}
 	asked.End(failureOf(res, err))
-	s.opts.OnExchange(s.conf.Name, time.Since(start))
+	s.opts.OnExchange(ctx, s.conf.Name, time.Since(start))
 	switch {
 	case err == nil:
 		return res, nil

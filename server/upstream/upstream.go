@@ -40,9 +40,10 @@ type Options struct {
 	Certificate func() (*tls.Certificate, error)
 	// Changed is called when there is something else on offer.
 	Changed func()
-	// OnCycle hears how each look went, OnExchange how long each exchange took.
+	// OnCycle hears how each look went, OnExchange how long each exchange took, with
+	// the context of the call that it was for.
 	OnCycle    func(server string, err error)
-	OnExchange func(server string, took time.Duration)
+	OnExchange func(ctx context.Context, server string, took time.Duration)
 	Version    string
 }
 
