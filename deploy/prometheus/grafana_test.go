@@ -67,6 +67,7 @@ type dashPanel struct {
 	FieldConfig struct {
 		Defaults struct {
 			Unit       string
+			Min, Max   *float64
 			Custom     map[string]any
 			Color      *struct{ Mode string }
 			Thresholds *struct {
@@ -164,8 +165,28 @@ func TestDashboards(t *testing.T) {
 	}
 }
 
+// Grafana is led to where Prometheus is told to listen, and that is not where the gate's
+// admin listener does.
+func TestDatasource(t *testing.T) {
+	var provisioned struct{ Datasources []struct{ URL, UID string } }
+	readYAML(t, "../grafana/datasource.yaml", &provisioned)
+	at := regexp.MustCompile(`--web\.listen-address=(\S+)`).FindSubmatch(mustRead(t, "prometheus.yaml"))
+	if at == nil || len(provisioned.Datasources) != 1 || provisioned.Datasources[0].URL != "http://"+string(at[1]) {
+		t.Fatalf("Prometheus is at %s, Grafana looks at %+v", at, provisioned.Datasources)
+	}
+	var scraped struct {
+		Jobs []struct {
+			Configs []struct{ Targets []string } `yaml:"static_configs"`
+		} `yaml:"scrape_configs"`
+	}
+	readYAML(t, "prometheus.yaml", &scraped)
+	if gate := scraped.Jobs[0].Configs[0].Targets[0]; gate == string(at[1]) {
+		t.Errorf("the gate is at %s, too", gate)
+	}
+}
+
 // Each query of each dashboard has something to show, asked of a real Prometheus
-// that scrapes real gates.
+// that scrapes real gates, and of one that takes native histograms and no others.
 func TestDashboardsShow(t *testing.T) {
 	issuer, up := servertest.NewIssuer(t), upstream(t)
 	g := startGate(t, servertest.Options{Files: map[string]string{"denylist": ""}, Config: func(yaml string) string {
@@ -180,18 +201,29 @@ func TestDashboardsShow(t *testing.T) {
 		return strings.Replace(yaml, "{cert: server.crt, key: server.key, clientCA: [ca.crt]}", fmt.Sprintf(
 			"{stepCA: {url: %q, fingerprint: %s, provisioner: %s, passwordFile: %s, sans: [127.0.0.1]}}", ca.URL, ca.Fingerprint, steptest.Provisioner, ca.PasswordFile()), 1)
 	}})
-	w := startWatch(t, map[string]string{"g": g.AdminURL, "enrolled": enrolled.AdminURL})
+	gates := map[string]string{"g": g.AdminURL, "enrolled": enrolled.AdminURL}
+	w := startWatch(t, gates)
+	watches := map[string]*watch{"classic": w, "native": startWatch(t, gates, "--enable-feature=native-histograms")}
 	replace := strings.NewReplacer("$job", "sangate", "$instance", ".*", "$__rate_interval", "10s", "$__range", "1m")
-	queries := map[string]string{}
+	type query struct {
+		of   *watch
+		expr string
+	}
+	queries := map[string]query{}
+	ask := func(name, expr string) {
+		for kind, w := range watches {
+			queries[name+" ("+kind+")"] = query{w, replace.Replace(expr)}
+		}
+	}
 	for uid, d := range dashboards(t) {
 		for _, p := range d.Panels {
 			for _, q := range p.Targets {
-				queries[uid+": "+p.Title+" "+q.RefID] = replace.Replace(q.Expr)
+				ask(uid+": "+p.Title+" "+q.RefID, q.Expr)
 			}
 		}
 		for _, v := range d.Templating.List {
 			if v.Type == "query" {
-				queries[uid+": variable "+v.Name] = replace.Replace(regexp.MustCompile(`label_values\((.*), \w+\)`).ReplaceAllString(v.Definition, "$1"))
+				ask(uid+": variable "+v.Name, regexp.MustCompile(`label_values\((.*), \w+\)`).ReplaceAllString(v.Definition, "$1"))
 			}
 		}
 		for _, a := range d.Annotations.List {
@@ -210,12 +242,12 @@ func TestDashboardsShow(t *testing.T) {
 			_ = res.Body.Close()
 		}
 		g.client.CloseIdleConnections()
-		for name, query := range queries {
-			if values := w.query(query); len(values) > 0 && slices.ContainsFunc(slices.Collect(maps.Values(values)), func(v string) bool { return v != "NaN" }) {
+		for name, q := range queries {
+			if values := q.of.query(q.expr); len(values) > 0 && slices.ContainsFunc(slices.Collect(maps.Values(values)), func(v string) bool { return v != "NaN" }) {
 				delete(queries, name)
 			}
 		}
-		if len(queries) < 12 && g.Metric("sangate_upstream_up", "server", "up") == 1 {
+		if len(queries) < 24 && g.Metric("sangate_upstream_up", "server", "up") == 1 {
 			up.CloseClientConnections()
 			up.Close() // so that calls fail, too
 		}

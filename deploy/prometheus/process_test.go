@@ -34,11 +34,19 @@ type watch struct {
 type alert struct{ name, instance string }
 
 // windows are what makes rules slow.
-var windows = strings.NewReplacer("[5m:30s]", "[10s:1s]", "[1d] offset 10m", "[20s] offset 15s",
-	"[2m]", "[10s]", "[5m]", "[10s]", "[10m]", "[10s]", "[15m]", "[10s]", "[30m]", "[10s]", "[1h]", "[10s]", "[6h]", "[10s]")
+var windows = []struct {
+	of   *regexp.Regexp
+	here string
+}{
+	{regexp.MustCompile(`\[1d\] offset 10m`), "[20s] offset 15s"},
+	{regexp.MustCompile(`\[\d+[mh]\]`), "[10s]"},
+	{regexp.MustCompile(`for: \w+`), "for: 1s"},
+	{regexp.MustCompile(`interval: \w+`), "interval: 1s"},
+}
 
 // startWatch has them look at gates, admin addresses by name, until the test ends.
-func startWatch(t *testing.T, gates map[string]string) *watch {
+// flags are Prometheus'.
+func startWatch(t *testing.T, gates map[string]string, flags ...string) *watch {
 	t.Helper()
 	prometheus := servertest.Debian(t, "prometheus", "prometheus")
 	manager := servertest.Debian(t, "prometheus-alertmanager", "prometheus-alertmanager")
@@ -59,7 +67,11 @@ func startWatch(t *testing.T, gates map[string]string) *watch {
 			t.Fatal(err)
 		}
 	}
-	write("rules.yaml", regexp.MustCompile(`for: \w+`).ReplaceAllString(windows.Replace(read("rules.yaml")), "for: 1s"))
+	rules := read("rules.yaml")
+	for _, w := range windows {
+		rules = w.of.ReplaceAllString(rules, w.here)
+	}
+	write("rules.yaml", rules)
 	var targets strings.Builder
 	for name, admin := range gates {
 		fmt.Fprintf(&targets, "\n      - {targets: [%q], labels: {instance: %s}}", strings.TrimPrefix(admin, "http://"), name)
@@ -75,7 +87,7 @@ func startWatch(t *testing.T, gates map[string]string) *watch {
 	write("alertmanager.yaml", fmt.Sprintf("route: {receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}\n"+
 		"receivers: [{name: hook, webhook_configs: [{url: %q}]}]\n", hook.URL))
 	w.start(dir, manager, "--config.file=alertmanager.yaml", "--storage.path=silences", "--cluster.listen-address=", "--web.listen-address="+managerAt)
-	w.start(dir, prometheus, "--config.file=prometheus.yaml", "--storage.tsdb.path=series", "--web.listen-address="+at, "--enable-feature=exemplar-storage")
+	w.start(dir, prometheus, append([]string{"--config.file=prometheus.yaml", "--storage.tsdb.path=series", "--web.listen-address=" + at, "--enable-feature=exemplar-storage", "--rules.alert.resend-delay=1s"}, flags...)...)
 	w.url = "http://" + at
 	return w
 }
@@ -140,7 +152,8 @@ func (w *watch) has(a alert) bool {
 	return w.fired[a]
 }
 
-// query returns the values of an expression now, by instance.
+// query returns the values of an expression now, by instance: of several the first
+// that is a number.
 func (w *watch) query(expr string) map[string]string {
 	res, err := http.Get(w.url + "/api/v1/query?query=" + url.QueryEscape(expr))
 	if err != nil {
@@ -160,7 +173,9 @@ func (w *watch) query(expr string) map[string]string {
 	}
 	out := map[string]string{}
 	for _, r := range answer.Data.Result {
-		out[r.Metric["instance"]] = fmt.Sprint(r.Value[1])
+		if instance := r.Metric["instance"]; out[instance] == "" || out[instance] == "NaN" {
+			out[instance] = fmt.Sprint(r.Value[1])
+		}
 	}
 	return out
 }
