@@ -36,12 +36,14 @@ func startGate(t *testing.T, opts servertest.Options) *gate {
 	return g
 }
 
-// forYears has its CA last, and its certificate for an hour.
-func (g *gate) forYears() {
+// clientCA has its CA be one that has lasted, and lasts.
+func (g *gate) clientCA(age, left time.Duration) {
 	g.t.Helper()
-	g.Change("certificate", func() {
-		g.Write("ca.crt", g.CA.Sibling(g.t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(3650 * day) }).PEM())
-	})
+	g.Change("certificate", func() { g.Write("ca.crt", g.authority(age, left)) })
+}
+
+func (g *gate) authority(age, left time.Duration) []byte {
+	return g.CA.Sibling(g.t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = time.Now().Add(-age), time.Now().Add(left) }).PEM()
 }
 
 func (g *gate) serve(l pkitest.Leaf) {
@@ -112,7 +114,7 @@ func TestAlertsFire(t *testing.T) {
 		yaml = strings.Replace(yaml, "clientCA:", "revocation: {denylist: denylist}, clientCA:", 1)
 		return withUpstream(yaml, wellUp.URL, "") + strings.Replace(issuers[0].Config(), "egress: {allow: [127.0.0.0/8]}\n", "", 1)
 	}})
-	well.forYears()
+	well.clientCA(day, 3650*day)
 
 	// What breaks.
 	badUp := upstream(t)
@@ -120,6 +122,7 @@ func TestAlertsFire(t *testing.T) {
 		return withUpstream(yaml, badUp.URL, "  - {name: other, baseUrl: \""+wellUp.URL+"\", protocol: octopus, prefix: other_, credentialId: 99}\n") + "audit: {file: /dev/full}\ncredentials: {files: .}\n" +
 			strings.NewReplacer("egress: {allow: [127.0.0.0/8]}\n", "", issuers[1].URL, "https://127.0.0.1:1").Replace(issuers[1].Config())
 	}})
+	bad.clientCA(300*day, 20*day)
 	bad.serve(pkitest.Leaf{NotBefore: time.Now().Add(-80 * day), NotAfter: time.Now().Add(10 * day)})
 
 	// One whose issuer has not answered for five hours.
@@ -131,7 +134,8 @@ func TestAlertsFire(t *testing.T) {
 		}
 		return time.Now()
 	}, Config: func(yaml string) string { return yaml + issuers[2].Config() }})
-	stale.forYears()
+	stale.clientCA(day, 3650*day)
+	stale.serve(pkitest.Leaf{NotBefore: time.Now().Add(-80 * day), NotAfter: time.Now().Add(day)})
 	if !servertest.WaitFor(func() bool { return stale.Metric("sangate_jwks_last_success_timestamp_seconds") > 0 }, 10*time.Second) {
 		t.Fatal("the keys do not come")
 	}
@@ -139,7 +143,14 @@ func TestAlertsFire(t *testing.T) {
 	behind.Store(false)
 
 	gone := startGate(t, servertest.Options{})
-	gone.forYears()
+	gone.clientCA(day, 3650*day)
+
+	// One that is to learn of revocation, and does not; and whose CAs live for a day.
+	blind := startGate(t, servertest.Options{Config: func(yaml string) string {
+		return strings.Replace(yaml, "clientCA:", "revocation: {crl: [list.crl, none.crl], crlMode: soft, ocsp: hard, ocspResponder: \"http://127.0.0.1:1\"}, clientCA:", 1)
+	}})
+	blind.clientCA(22*time.Hour, 2*time.Hour)
+	blind.Change("certificate", func() { blind.list(time.Hour) })
 
 	ca := steptest.Start(t, steptest.Options{Min: time.Second, Default: 25 * time.Second, NoBackdate: true})
 	enrolled := startGate(t, servertest.Options{Config: func(yaml string) string {
@@ -147,9 +158,10 @@ func TestAlertsFire(t *testing.T) {
 			"{stepCA: {url: %q, fingerprint: %s, provisioner: %s, passwordFile: %s, sans: [127.0.0.1]}}", ca.URL, ca.Fingerprint, steptest.Provisioner, ca.PasswordFile()), 1)
 	}})
 
-	w := startWatch(t, map[string]string{"well": well.AdminURL, "bad": bad.AdminURL, "stale": stale.AdminURL, "gone": gone.AdminURL, "enrolled": enrolled.AdminURL})
+	w := startWatch(t, map[string]string{"well": well.AdminURL, "bad": bad.AdminURL, "stale": stale.AdminURL, "gone": gone.AdminURL, "enrolled": enrolled.AdminURL, "blind": blind.AdminURL})
+	nobody := startWatch(t, nil)
 	w.until("each gate was scraped in peace, which the refusals are compared with", 30*time.Second, func() bool {
-		return len(w.query("sum_over_time(up[30s]) >= 3")) == 5
+		return len(w.query("sum_over_time(up[30s]) >= 3")) == 6
 	})
 
 	ca.Stop()
@@ -160,20 +172,23 @@ func TestAlertsFire(t *testing.T) {
 	bad.call("echo", bad.Key("acme")) // a connection that is there when its CA goes
 	bad.Change("certificate", func() { bad.Write("ca.crt", pkitest.NewCA(t, "another").PEM()) })
 	w.until("the dropped CA is told", 20*time.Second, func() bool { return w.has(alert{"SangateTrustAnchorDropped", "bad"}) })
-	bad.Change("certificate", func() { bad.Write("ca.crt", bad.CA.PEM()) })
+	bad.Change("certificate", func() { bad.Write("ca.crt", bad.authority(300*day, 20*day)) })
 	bad.list(5 * time.Second)
 	bad.Configure(func(yaml string) string {
-		return strings.Replace(yaml, "clientCA:", "revocation: {crl: [list.crl]}, clientCA:", 1)
+		return strings.Replace(yaml, "clientCA:", "revocation: {crl: [list.crl], crlMode: soft}, clientCA:", 1)
 	})
+	blind.Write("list.crl", []byte("not a list\n"))
 	bad.Write("server.crt", []byte("not a certificate\n"))
 	config := mustRead(t, filepath.Join(bad.Dir, "sangate.yaml"))
 	bad.Write("sangate.yaml", bytes.Replace(config, []byte("tenants:"), []byte("tennants:"), 1))
 
 	want := []alert{
 		{"SangateCertificateExpired", "enrolled"}, {"SangateCertificateNotRenewed", "enrolled"}, {"SangateRenewalFailing", "enrolled"}, {"SangateCARootsFailing", "enrolled"},
-		{"SangateCertificateEndsSoon", "bad"}, {"SangateClientCAEndsSoon", "bad"}, {"SangateTrustAnchorDropped", "bad"}, {"SangateRevocationListStale", "bad"},
+		{"SangateCertificateEndsSoon", "bad"}, {"SangateCertificateEndsSoon", "stale"}, {"SangateCertificateAboutToEnd", "stale"},
+		{"SangateClientCAEndsSoon", "bad"}, {"SangateClientCANotRotated", "blind"}, {"SangateTrustAnchorDropped", "bad"},
+		{"SangateRevocationListStale", "bad"}, {"SangateRevocationListMissing", "blind"}, {"SangateRevocationListNotRefreshed", "blind"}, {"SangateOCSPFailing", "blind"},
 		{"SangateConfigReloadFailing", "bad"}, {"SangateCertificateReloadFailing", "bad"},
-		{"SangateHandshakesRefused", "bad"}, {"SangateRequestsRefused", "bad"}, {"SangateTenantMismatch", "bad"},
+		{"SangateHandshakesRefused", ""}, {"SangateRequestsRefused", ""}, {"SangateMostRequestsRefused", "bad"}, {"SangateTenantMismatch", "bad"},
 		{"SangateKeySetStale", "stale"}, {"SangateKeySetMissing", "bad"},
 		{"SangateDown", "gone"}, {"SangateUpstreamDown", "bad"}, {"SangateCredentialsFailing", "bad"}, {"SangateAuditFailing", "bad"},
 		{"SangateErrorBudgetBurnsFast", ""}, {"SangateErrorBudgetBurns", ""},
@@ -191,7 +206,14 @@ func TestAlertsFire(t *testing.T) {
 			_ = res.Body.Close()
 		}
 		enrolled.Server.Reload() // asks for the roots at once
-		stale.Server.Reload()    // and for the keys
+		stale.Server.Reload()    // for the keys
+		blind.Server.Reload()    // and for the lists
+		unknown := blind.Client(blind.Cert("acme"))
+		unknown.Timeout = 100 * time.Millisecond // its handshake waits longer for the responder
+		if res, err := unknown.Get(blind.URL + "/health"); err == nil {
+			_ = res.Body.Close()
+			t.Error("ocsp: hard let somebody in unasked")
+		}
 		bad.Server.Reload()
 		missing = missing[:0]
 		for _, a := range want {
@@ -202,7 +224,9 @@ func TestAlertsFire(t *testing.T) {
 		time.Sleep(200 * time.Millisecond) // so often it is asked
 		return len(missing) == 0
 	}, func() string { return fmt.Sprint(missing) })
-	for _, a := range want {
+	absent := alert{"SangateAbsent", ""}
+	nobody.until("Prometheus misses the gates", 20*time.Second, func() bool { return nobody.has(absent) })
+	for _, a := range append(want, absent) {
 		delete(all, a.name)
 	}
 	for name := range all {
@@ -211,7 +235,7 @@ func TestAlertsFire(t *testing.T) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for a := range w.fired {
-		if !slices.Contains(want, a) { // and so none of the gate that is well
+		if !slices.Contains(want, a) && a != absent { // and so none of the gate that is well; before the first scrape all are absent
 			t.Errorf("%s fires for the gate %q", a.name, a.instance)
 		}
 	}

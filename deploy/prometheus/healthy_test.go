@@ -4,17 +4,18 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
@@ -22,130 +23,28 @@ import (
 	"github.com/sangate/sangate/server/servertest"
 )
 
-// A life says what a series shows at each minute, of a gate that is well: who calls by
-// day and less at night, strangers at the door, certificates of a day that are
-// renewed, lists, keys, a restart each third day, a configuration each day.
-type life struct {
-	minutes int // of it, a scrape in each
-	r       *rand.Rand
-	renewed func(minute int) int // when the certificate in force was issued
+// One series of a scrape.
+type one struct {
+	name   string
+	labels map[string]string
 }
 
-// counter grows by what happens in a minute, and begins again at each restart.
-func (l *life) counter(start float64, perMinute func(minute int) float64) (out []float64) {
-	total := start
-	for m := range l.minutes {
-		if m > 0 && m%(3*24*60) == 0 {
-			total = 0
-		}
-		for n := perMinute(m); n > 0; n-- {
-			if n >= 1 || l.r.Float64() < n {
-				total++
-			}
-		}
-		out = append(out, total)
+// text is it as Prometheus writes it, with labels before its own.
+func (o one) text(before string) string {
+	for _, label := range slices.Sorted(maps.Keys(o.labels)) {
+		before += fmt.Sprintf(", %s=%q", label, strings.ReplaceAll(o.labels[label], "'", ""))
 	}
-	return out
+	return o.name + "{" + before + "}"
 }
 
-func (l *life) gauge(at func(minute int) float64) (out []float64) {
-	for m := range l.minutes {
-		out = append(out, at(m))
-	}
-	return out
-}
-
-// calls are those of a minute: forty at noon, a few at night.
-func calls(m int) float64 {
-	return 22 - 18*math.Cos(2*math.Pi*float64(m)/(24*60))
-}
-
-// each is what happens once in so many minutes.
-func each(n int) func(int) float64 {
-	return func(m int) float64 {
-		if m%n == n/2 {
-			return 1
-		}
-		return 0
-	}
-}
-
-// values returns those of a series of the scrape; nil where the rules have no use
-// for it.
-func (l *life) values(name string, labels map[string]string) []float64 {
-	const day, hour = 24 * 60, 60
-	never := func(int) float64 { return 0 }
-	switch name {
-	case "sangate_tls_handshakes_total":
-		switch labels["result"] {
-		case "ok":
-			return l.counter(1, func(m int) float64 { return calls(m) / 5 })
-		case "no_certificate", "protocol", "aborted": // scanners
-			return l.counter(0, func(m int) float64 { return 0.2 + 20*each(6*hour)(m) })
-		case "untrusted": // which stands for all that do not happen
-			return l.counter(0, never)
-		}
-		return nil
-	case "sangate_auth_decisions_total":
-		switch {
-		case labels["reason"] == "ok":
-			return l.counter(3, calls)
-		case labels["reason"] == "token_expired", labels["reason"] == "token_missing":
-			return l.counter(0, func(m int) float64 { return calls(m) / 200 })
-		case labels["stage"] == "agreement", labels["reason"] == "san_unmapped":
-			return l.counter(0, never)
-		}
-		return nil
-	case "sangate_tool_calls_total":
-		switch labels["result"] {
-		case "ok":
-			return l.counter(1, calls)
-		case "tool_error", "invalid_arguments":
-			return l.counter(0, func(m int) float64 { return calls(m) / 50 })
-		}
-		return l.counter(0, func(m int) float64 { return calls(m) / 50_000 })
-	case "sangate_certificate_not_before_timestamp_seconds", "sangate_certificate_not_after_timestamp_seconds":
-		begins, lasts := func(int) float64 { return -300 * day * 60 }, float64(3650*day*60) // of a root
-		if labels["role"] != "client_ca" {
-			begins, lasts = func(m int) float64 { return float64(60 * l.renewed(m)) }, day*60
-		}
-		if strings.Contains(name, "not_before") {
-			return l.gauge(begins)
-		}
-		return l.gauge(func(m int) float64 { return begins(m) + lasts })
-	case "sangate_certificate_renewals_total":
-		if labels["result"] == "ok" {
-			return l.counter(1, each(16*hour))
-		}
-		return l.counter(0, each(4*day)) // the CA was restarted: one attempt
-	case "sangate_certificate_reloads_total", "sangate_config_reloads_total":
-		if labels["result"] == "ok" {
-			return l.counter(0, each(day))
-		}
-		return l.counter(0, never)
-	case "sangate_crl_next_update_timestamp_seconds":
-		return l.gauge(func(m int) float64 { return float64((m/(12*hour))*12*hour+day) * 60 })
-	case "sangate_jwks_last_success_timestamp_seconds":
-		return l.gauge(func(m int) float64 { return float64(m/hour*hour*60) + 1 })
-	case "sangate_upstream_up":
-		return l.gauge(func(m int) float64 { return 1 - each(2*day)(m) }) // it was restarted
-	case "sangate_credential_resolutions_total":
-		if labels["result"] == "ok" {
-			return l.counter(1, calls)
-		}
-		return l.counter(0, never)
-	case "sangate_ca_roots_errors_total", "sangate_trust_anchors_dropped_total", "sangate_audit_errors_total":
-		return l.counter(0, never)
-	}
-	return nil
-}
-
-// families scrapes a gate that is well and has all there is.
-func families(t *testing.T) map[string]*dto.MetricFamily {
+// scraped are the series of a gate that has all there is, and of which calls have
+// failed; and certificates beside its own.
+func scraped(t *testing.T) []one {
 	t.Helper()
 	issuer, up := servertest.NewIssuer(t), upstream(t)
-	g := startGate(t, servertest.Options{Files: map[string]string{"denylist": ""}, Config: func(yaml string) string {
-		return withUpstream(yaml, up.URL, "") + strings.Replace(issuer.Config(), "egress: {allow: [127.0.0.0/8]}\n", "", 1)
+	g := startGate(t, servertest.Options{Files: map[string]string{"denylist": "", "jwks.json": string(issuer.JWKS())}, Config: func(yaml string) string {
+		config := strings.Replace(issuer.Config(), "egress: {allow: [127.0.0.0/8]}\n", "", 1)
+		return withUpstream(yaml, up.URL, "") + config + "  - {name: file, issuer: \"https://file.example\", audiences: [gate], jwksFile: jwks.json, tenantClaim: tenant}\n"
 	}})
 	g.list(time.Hour)
 	g.Configure(func(yaml string) string {
@@ -154,6 +53,9 @@ func families(t *testing.T) map[string]*dto.MetricFamily {
 	for _, tool := range []string{"echo", "look", "none"} {
 		g.call(tool, g.Key("acme"))
 	}
+	up.CloseClientConnections()
+	up.Close()
+	g.call("look", g.Key("acme"))
 	res, err := http.Get(g.AdminURL + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -164,67 +66,121 @@ func families(t *testing.T) map[string]*dto.MetricFamily {
 		t.Fatal(err)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	all, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
+	}
+	all := []one{{name: "up"}}
+	for name, f := range families {
+		for _, m := range f.Metric {
+			labels := map[string]string{}
+			for _, pair := range m.Label {
+				labels[pair.GetName()] = pair.GetValue()
+			}
+			all = append(all, one{name, labels})
+		}
+	}
+	for _, date := range []string{"not_before", "not_after"} {
+		date = "sangate_certificate_" + date + "_timestamp_seconds"
+		for name := range shown {
+			all = append(all, one{date, map[string]string{"role": "upstream", "name": name}})
+		}
+		for name := range authorities(10 * aDay) {
+			all = append(all, one{date, map[string]string{"role": "client_ca", "name": name}})
+		}
 	}
 	return all
 }
 
-// A gate that is well has no alert in ten days. Its series are a real gate's; what
-// they show is made up. The same gate whose certificate is not renewed after the first
-// day has those that are about that, and no other.
+// notation is how promtool reads values: those of minutes from to end.
+func notation(values []float64, from, end int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "_x%d", from)
+	for _, v := range values[from:min(end, len(values))] {
+		if math.IsNaN(v) {
+			b.WriteString(" _")
+		} else {
+			fmt.Fprintf(&b, " %.0f", v)
+		}
+	}
+	if end < len(values) {
+		b.WriteString(" stale") // as Prometheus marks what is no longer there
+	}
+	return b.String()
+}
+
+// A gate that is well has no alert in ten days, be it one of several that many call,
+// each restart of which is another instance, or one alone that few call. Its series are
+// a real gate's; what they show is made up. The same gates whose certificate is not
+// renewed after the first day have the alerts that are about that, and no other.
 func TestQuietForTenDays(t *testing.T) {
 	if pkitest.Race || testing.Short() {
-		t.Skip("by make scale: it takes a minute")
+		t.Skip("by make scale: it takes minutes")
 	}
 	promtool := servertest.Debian(t, "promtool", "prometheus")
-	all := families(t)
+	all := scraped(t)
+	var recorded []string
+	var defined rules
+	readYAML(t, "rules.yaml", &defined)
+	for _, g := range defined.Groups {
+		for _, r := range g.Rules {
+			if r.Record != "" {
+				recorded = append(recorded, r.Record)
+			}
+		}
+	}
 	used := map[string]bool{}
 	for _, c := range []struct {
 		name, fires string
 		days        int
 		renewed     func(m int) int
 	}{
-		{"well", "", 10, func(m int) int { return m / 960 * 960 }},
-		{"not renewed", "SangateCertificateExpired SangateCertificateNotRenewed", 3, func(m int) int { return min(m, 24*60) / 960 * 960 }},
+		{"well", "", 10, kept{lives: aDay}.renewed},
+		{"not renewed", "SangateCertificateExpired SangateCertificateNotRenewed", 3, func(m int) int { return kept{lives: aDay}.renewed(min(m, aDay)) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := &life{minutes: c.days * 24 * 60, r: rand.New(rand.NewPCG(1, 2)), renewed: c.renewed}
 			var b strings.Builder
 			b.WriteString("rule_files: [rules.yaml]\nevaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n")
-			series := func(name, labels string, values []float64) {
-				fmt.Fprintf(&b, "  - series: '%s{job=\"sangate\", instance=\"gate:9090\"%s}'\n    values: '", name, labels)
-				for i, v := range values {
-					if i > 0 {
-						b.WriteByte(' ')
+			series := func(o one, job, instance, values string) {
+				fmt.Fprintf(&b, "  - series: '%s'\n    values: '%s'\n", o.text(fmt.Sprintf("job=%q, instance=%q", job, instance)), values)
+			}
+			busy := &life{spiffe: true, calls: byDay, fails: func(m int) float64 { return byDay(m) / 2500 }} // of a budget of one in a thousand
+			quiet := &life{calls: always(1), fails: each(aDay)}
+			var l *life
+			for _, l = range []*life{busy, quiet} {
+				l.minutes, l.renewed, l.r = c.days*aDay, c.renewed, rand.New(rand.NewPCG(1, 2))
+				for _, o := range all {
+					values := l.values(o.name, o.labels)
+					if values == nil {
+						continue
 					}
-					fmt.Fprintf(&b, "%.0f", v)
+					used[o.name] = true
+					if l == quiet {
+						series(o, "quiet", "quiet:9090", notation(values, 0, l.minutes))
+						continue
+					}
+					for from := 0; from < l.minutes; from += restarted {
+						if !slices.ContainsFunc(values[from:min(from+restarted, l.minutes)], func(v float64) bool { return !math.IsNaN(v) }) {
+							continue
+						}
+						series(o, "sangate", fmt.Sprintf("gate-%d:9090", from), notation(values, from, from+restarted))
+					}
 				}
-				b.WriteString("'\n")
 			}
-			series("up", "", l.gauge(func(int) float64 { return 1 }))
-			for name, f := range all {
-				for _, m := range f.Metric {
-					labels, text := map[string]string{}, ""
-					for _, pair := range m.Label {
-						labels[pair.GetName()] = pair.GetValue()
-						text += fmt.Sprintf(", %s=%q", pair.GetName(), strings.ReplaceAll(pair.GetValue(), "'", ""))
-					}
-					if values := l.values(name, labels); values != nil {
-						used[name] = true
-						series(name, text, values)
-					}
+			b.WriteString("  promql_expr_test:\n")
+			for end := restarted; end-restarted < l.minutes; end += restarted { // promtool holds 10,000 samples of a series
+				fmt.Fprintf(&b, "  - eval_time: %dm\n    expr: count by (alertname) (count_over_time(ALERTS{alertstate=\"firing\"}[%dm])) * 0\n    exp_samples:", min(end, l.minutes)-1, restarted)
+				for _, name := range strings.Fields(c.fires) {
+					fmt.Fprintf(&b, "\n    - {labels: '{alertname=\"%s\"}', value: 0}", name)
 				}
+				if c.fires == "" {
+					b.WriteString(" []")
+				}
+				b.WriteByte('\n')
 			}
-			fmt.Fprintf(&b, "  promql_expr_test:\n  - eval_time: %dm\n    expr: count by (alertname) (count_over_time(ALERTS{alertstate=\"firing\"}[10d])) * 0\n    exp_samples:", l.minutes-1)
-			for _, name := range strings.Fields(c.fires) {
-				fmt.Fprintf(&b, "\n    - {labels: '{alertname=\"%s\"}', value: 0}", name)
+			for _, name := range recorded { // a rule that sees nothing is quiet, too
+				fmt.Fprintf(&b, "  - eval_time: %dm\n    expr: count(count by (job) (%s))\n    exp_samples: [{value: 2}]\n", l.minutes-1, name)
 			}
-			if c.fires == "" {
-				b.WriteString(" []")
-			}
-			b.WriteByte('\n')
 			dir := t.TempDir()
 			for name, text := range map[string][]byte{"rules.yaml": mustRead(t, "rules.yaml"), "days.yaml": []byte(b.String())} {
 				if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
@@ -232,7 +188,7 @@ func TestQuietForTenDays(t *testing.T) {
 				}
 			}
 			if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", filepath.Join(dir, "days.yaml")).CombinedOutput(); err != nil {
-				t.Errorf("%v\n%.3000s", err, out)
+				t.Errorf("%v\n%.6000s", err, out)
 			}
 		})
 	}
