@@ -51,11 +51,7 @@ func newItem(s *Source, name string, from origin) *item {
 }
 
 func (it *item) run(ctx context.Context) {
-	anew := false
-	pause := time.Duration(0)
-	if it.held.Load() != nil {
-		pause = it.pause()
-	}
+	anew, pause := false, it.begin()
 	for {
 		timer := time.NewTimer(pause)
 		select {
@@ -70,6 +66,17 @@ func (it *item) run(ctx context.Context) {
 		timer.Stop()
 		pause, _ = it.refresh(ctx, anew)
 	}
+}
+
+// begin returns how long to wait for the first look. A look that somebody waits for
+// may be under way.
+func (it *item) begin() time.Duration {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	if it.held.Load() == nil {
+		return 0
+	}
+	return it.pause()
 }
 
 // refresh looks at the list once, tells about it, and returns how long to wait

@@ -1,11 +1,13 @@
 package revocation_test
 
 import (
+	"context"
 	"crypto/x509"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,4 +142,28 @@ func TestLookAgain(t *testing.T) {
 			t.Errorf("%d looks after a while, want 2", n)
 		}
 	})
+}
+
+// A look that somebody waits for may be under way while Run begins; neither minds the
+// other (with the race detector).
+func TestLookAgainAsRunBegins(t *testing.T) {
+	ca := newIssuer(t, "ca", nil, nil)
+	list := ca.crl(t, list{})
+	at := &server{handler: serve(func() []byte { return list })}
+	for range 100 {
+		src, err := kept(t, t.TempDir(), at, time.Now, ca)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() {
+			if err := src.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		src.LookAgain(ctx)
+		cancel()
+		running.Wait()
+	}
 }
