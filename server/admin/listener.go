@@ -36,7 +36,7 @@ func (d *Door) Equal(other *Door) bool {
 	}
 	a, errA := d.Certificate()
 	b, errB := other.Certificate()
-	return errA == nil && errB == nil && slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal) && d.Clients.Equal(other.Clients)
+	return d.MinVersion == other.MinVersion && errA == nil && errB == nil && slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal) && d.Clients.Equal(other.Clients)
 }
 
 // A Listener is the admin listener: plain HTTP without a [Door], TLS with one,

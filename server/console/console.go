@@ -114,6 +114,7 @@ func filter(r *http.Request) string {
 
 // funcs are what the templates call beside the data.
 func (c *Console) funcs() template.FuncMap {
+	reasons, answers := byName(docs.Reasons()), byName(docs.Answers())
 	return template.FuncMap{
 		"left":   func(t time.Time) string { return Span(t.Sub(c.source.Now())) },
 		"since":  func(t time.Time) string { return Span(c.source.Now().Sub(t)) },
@@ -134,9 +135,7 @@ func (c *Console) funcs() template.FuncMap {
 	}
 }
 
-// What the pages say of each reason, and of each code of an answer.
-var reasons, answers = byName(docs.Reasons()), byName(docs.Answers())
-
+// byName is what pages say of each reason, or each code of an answer, without marks.
 func byName(entries []docs.Entry) map[string]docs.Entry {
 	out := make(map[string]docs.Entry, len(entries))
 	for _, e := range entries {
