@@ -254,7 +254,9 @@ func TestAdminTLSBeforeTheFirstCertificate(t *testing.T) {
 	}
 	defer taken.Close()
 	write(taken.Addr().String())
-	if _, err := server.New(t.Context(), server.Options{ConfigFile: file, Overrides: []string{"admin=127.0.0.1:0"}}); err == nil || !strings.Contains(err.Error(), "address already in use") {
+	soon, done := context.WithTimeout(t.Context(), 20*time.Second) // where it is not seen, the certificate is waited for
+	defer done()
+	if _, err := server.New(soon, server.Options{ConfigFile: file, Overrides: []string{"admin=127.0.0.1:0"}}); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Fatalf("the address is taken: %v", err)
 	}
 
