@@ -1,7 +1,6 @@
 package shape
 
 import (
-	"slices"
 	"unicode/utf8"
 )
 
@@ -55,7 +54,7 @@ func (c *scan) value(s *Shape, depth int) bool {
 		if !ok || s.kinds&textKind == 0 {
 			return false
 		}
-		return s.enum == nil || (plain && slices.Contains(s.enum, string(text)))
+		return s.enum == nil || (plain && s.lists(text))
 	case '{':
 		return s.kinds&objectKind != 0 && c.object(s, depth)
 	case '[':
@@ -226,6 +225,19 @@ func (c *scan) object(s *Shape, depth int) bool {
 			return false
 		}
 	}
+}
+
+// lists reports whether the enum has the text.
+func (s *Shape) lists(text []byte) bool {
+	low, high := 0, len(s.enum)
+	for low < high {
+		if mid := (low + high) / 2; s.enum[mid] < string(text) { // converts without allocating
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low < len(s.enum) && s.enum[low] == string(text)
 }
 
 func (s *Shape) property(name []byte) int {

@@ -13,7 +13,7 @@ type Shape struct {
 	required uint64 // bits of props
 	closed   bool   // no other names
 	items    *Shape
-	enum     []string // texts without escapes; nil: any
+	enum     []string // texts without escapes, sorted; nil: any
 }
 
 type prop struct {
@@ -147,5 +147,6 @@ func (s *Shape) texts(value any) bool {
 		}
 		s.enum = append(s.enum, text)
 	}
+	slices.Sort(s.enum)
 	return ok && len(list) > 0
 }

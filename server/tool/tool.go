@@ -20,6 +20,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/sangate/sangate/server/schema"
 	"github.com/sangate/sangate/server/shape"
 )
 
@@ -44,7 +45,7 @@ type Tool struct {
 	Logs         bool            // it uses Log, which clients of older revisions need not ask for
 	Handler      Handler
 
-	input, output *schema
+	input, output *schema.Schema
 }
 
 // A Handler does the work. Its error is told to the caller where it is made by
@@ -150,10 +151,7 @@ func Errorf(format string, args ...any) error {
 }
 
 // A Problem is one thing wrong with the arguments.
-type Problem struct {
-	Pointer string `json:"pointer"` // RFC 6901, "" for the whole
-	Message string `json:"message"`
-}
+type Problem = schema.Problem
 
 // InvalidArguments says that the arguments do not fit the input schema.
 type InvalidArguments struct{ Problems []Problem }
@@ -179,17 +177,26 @@ func (t *Tool) Compile() error {
 	if t.Handler == nil {
 		return fmt.Errorf("tool %s has no handler", t.Name)
 	}
-	input, err := compileSchema(t.InputSchema)
+	input, err := schema.Compile(t.InputSchema)
 	if err != nil {
 		return fmt.Errorf("tool %s: input schema: %w", t.Name, err)
 	}
 	if t.OutputSchema != nil {
-		if t.output, err = compileSchema(t.OutputSchema); err != nil {
+		if t.output, err = schema.Compile(t.OutputSchema); err != nil {
 			return fmt.Errorf("tool %s: output schema: %w", t.Name, err)
 		}
 	}
 	t.input = input
 	return nil
+}
+
+// SchemaValues returns the number of JSON values in the schemas of a compiled tool.
+func (t *Tool) SchemaValues() int {
+	n := t.input.Values()
+	if t.output != nil {
+		n += t.output.Values()
+	}
+	return n
 }
 
 // ErrPanicked reports a handler that panicked.
@@ -201,10 +208,13 @@ func (t *Tool) Call(ctx context.Context, call *Call) (res *Result, err error) {
 	if len(call.Arguments) == 0 {
 		call.Arguments = json.RawMessage("{}")
 	}
-	if err := t.input.check(call.Arguments); err != nil {
+	defer caught(t.Name, &res, &err)
+	if err := t.input.Check(ctx, call.Arguments); err != nil {
+		if invalid, ok := errors.AsType[*schema.Invalid](err); ok {
+			return nil, &InvalidArguments{invalid.Problems}
+		}
 		return nil, err
 	}
-	defer caught(t.Name, &res, &err)
 	res, err = t.Handler(call.in(ctx), call)
 	if err != nil {
 		return nil, err
@@ -212,7 +222,10 @@ func (t *Tool) Call(ctx context.Context, call *Call) (res *Result, err error) {
 	if res.asks() && t.Asks {
 		return res, call.checkAsks(res)
 	}
-	if err := t.checkResult(res); err != nil {
+	if err := t.checkResult(ctx, res); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
 		if t.Upstream != "" {
 			err = &UpstreamError{Kind: UpstreamFailed, Said: true, Err: err}
 		}
@@ -233,7 +246,7 @@ func caught(name string, res **Result, err *error) {
 func (r *Result) asks() bool { return r != nil && len(r.Asks) > 0 }
 
 // checkResult holds an answer against the output schema: clients may rely on it.
-func (t *Tool) checkResult(res *Result) error {
+func (t *Tool) checkResult(ctx context.Context, res *Result) error {
 	switch {
 	case res.asks():
 		return fmt.Errorf("tool %s asks for more and does not say so: set Asks", t.Name)
@@ -246,10 +259,11 @@ func (t *Tool) checkResult(res *Result) error {
 	case res.Structured == nil:
 		return fmt.Errorf("tool %s has an output schema and returned no structured result", t.Name)
 	}
-	if err := t.output.check(res.Structured); err != nil {
-		return fmt.Errorf("tool %s returned what its output schema does not allow: %s", t.Name, strings.TrimPrefix(err.Error(), "invalid arguments: "))
+	err := t.output.Check(ctx, res.Structured)
+	if invalid, ok := errors.AsType[*schema.Invalid](err); ok {
+		return fmt.Errorf("tool %s returned what its output schema does not allow: %w", t.Name, invalid)
 	}
-	return nil
+	return err
 }
 
 // wellFormed reports whether a result can go into an answer as it stands.
