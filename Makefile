@@ -8,7 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 TAGS    := noawskms,noazurekms,nocloudkms,nobadger,nomysql
 TOOL    := go tool -modfile=tools/go.mod
 
-.PHONY: dev test scale conformance lint build certs-dev bench bench-short bench-diff profile
+.PHONY: dev test fuzz fuzz-short scale conformance lint build certs-dev bench bench-short bench-diff profile
 
 # A working gate on https://127.0.0.1:8443, everything in certs-dev/.
 dev: build
@@ -17,6 +17,16 @@ dev: build
 # Every test, with the race detector, against a real step-ca too.
 test:
 	go test -race -timeout 30m -tags '$(TAGS)' ./...
+
+# Every fuzz target for FUZZTIME: `make fuzz FUZZTIME=5m`. Inputs are kept in Go's
+# build cache; `go clean -fuzzcache` removes them.
+FUZZTIME ?= 30m
+fuzz:
+	scripts/fuzz $(FUZZTIME)
+
+# Every fuzz target for two seconds, from the seeds in the tree alone.
+fuzz-short:
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && FUZZDIR="$$dir" scripts/fuzz 2s
 
 # 100,000 tenants, 1,000,000 revoked certificates, 10,000 idle connections, 2,000
 # streams, 10,000 strangers, ten days of alerts: without the race detector, which has
