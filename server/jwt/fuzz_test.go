@@ -56,7 +56,7 @@ func FuzzToken(f *testing.F) {
 			}
 			// Whoever holds the token can make other signatures of ECDSA, not other contents.
 			if text[:strings.LastIndexByte(text, '.')] != signed[:strings.LastIndexByte(signed, '.')] {
-				object, err := jose.ParseSigned(text, signatureAlgorithms)
+				object, err := jose.ParseSignedCompact(text, signatureAlgorithms)
 				if err == nil {
 					_, err = object.Verify(key.Public())
 				}
@@ -77,7 +77,7 @@ func checkToken(t *testing.T, text string) {
 		}
 		return
 	}
-	object, err := jose.ParseSigned(text, signatureAlgorithms)
+	object, err := jose.ParseSignedCompact(text, signatureAlgorithms)
 	if err != nil {
 		t.Fatalf("took %q, go-jose: %v", text, err)
 	}

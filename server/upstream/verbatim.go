@@ -38,12 +38,12 @@ func verbatim(message []byte) []byte {
 		return message
 	}
 	if err == nil {
-		outer["result"], err = jsonv2.Marshal(result)
+		outer["result"], err = jsonv2.Marshal(result, jsonv2.Deterministic(true))
 	}
 	if err != nil {
 		return message
 	}
-	out, err := jsonv2.Marshal(outer)
+	out, err := jsonv2.Marshal(outer, jsonv2.Deterministic(true))
 	if err != nil {
 		return message
 	}
@@ -69,13 +69,13 @@ func keepTaskSupport(list jsontext.Value) (jsontext.Value, error) {
 		_ = jsonv2.Unmarshal(t["_meta"], &meta) // there may be none
 		var err error
 		if meta[taskSupport], err = jsonv2.Marshal(execution.TaskSupport); err == nil {
-			t["_meta"], err = jsonv2.Marshal(meta)
+			t["_meta"], err = jsonv2.Marshal(meta, jsonv2.Deterministic(true))
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	return jsonv2.Marshal(tools)
+	return jsonv2.Marshal(tools, jsonv2.Deterministic(true))
 }
 
 // structured takes it out again.
@@ -167,7 +167,7 @@ func (l *lines) next() {
 		return
 	}
 	if rest, ok := bytes.CutPrefix(line, l.prefix); ok {
-		if made := verbatim(rest); len(made) != len(rest) {
+		if made := verbatim(rest); !bytes.Equal(made, rest) {
 			line = append(append(bytes.Clone(l.prefix), ' '), made...)
 			if !bytes.HasSuffix(line, []byte("\n")) {
 				line = append(line, '\n')
