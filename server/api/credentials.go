@@ -196,10 +196,9 @@ func (h *Credentials) expected(w http.ResponseWriter, r *http.Request, version i
 	if len(match) == 0 || (len(match) == 1 && match[0] == "*") {
 		return version, true
 	}
-	text, found := strings.CutPrefix(match[0], `"`)
-	text, closed := strings.CutSuffix(text, `"`)
-	n, err := strconv.ParseInt(text, 10, 64)
-	if len(match) > 1 || !found || !closed || err != nil || n <= 0 || (version != 0 && version != n) {
+	n, err := strconv.ParseInt(strings.Trim(match[0], `"`), 10, 64)
+	// Only the spelling of ETag: ParseInt also accepts "+2" and "02".
+	if len(match) > 1 || err != nil || n <= 0 || match[0] != etag(n) || (version != 0 && version != n) {
 		answer.Fail(w, r, answer.BadRequest(`Send one If-Match, the ETag as it was told, such as "2".`))
 		return 0, false
 	}
