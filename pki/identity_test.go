@@ -193,6 +193,10 @@ func TestParseIdentityOfCertificate(t *testing.T) {
 	requireReason(t, err, SANMissing)
 }
 
+// FuzzParseIdentity checks that a name is accepted only if it is made of bytes that mean
+// nothing elsewhere, and is compared in one form.
+//
+// Holds: client/one-identity-per-name
 func FuzzParseIdentity(f *testing.F) {
 	for _, n := range []general{uri("spiffe://example.org/a"), dns("A.example"), email("A@B.c"), ip(1, 2, 3, 4), uri("urn:a:b"), {0xa0, "x"}} {
 		f.Add(leafWith(n, n).Extensions[0].Value)

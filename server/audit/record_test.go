@@ -99,8 +99,10 @@ func TestBound(t *testing.T) {
 	}
 }
 
-// Whatever a peer sends is one line that parses to the same value, and has
-// nothing in it that a terminal would act upon.
+// FuzzLine checks that whatever a peer sends is one line that parses to the same
+// bounded value, and holds nothing that a terminal would act upon.
+//
+// Holds: stranger/audit-line
 func FuzzLine(f *testing.F) {
 	for _, s := range []string{"", "x", "\n", "\r\n{}", "\x1b]0;x\a", "\xff\xfe", "\xed\xa0\x80", `"\`, "\x00", "\u2028\u2029",
 		"\u009b", "\x7f", "\U000e0041\U0010ffff", strings.Repeat("\n", 10<<10), strings.Repeat("é", 255) + "\xff", "</script>"} {

@@ -6,8 +6,10 @@ import (
 	"testing"
 )
 
-// FuzzParse: whatever the file says, the answer is a configuration or problems
-// with a place in it; never a panic, never neither.
+// FuzzParse checks that every text is a configuration or problems with a place in it;
+// never a panic, never neither.
+//
+// Holds: operator/configuration-errors
 func FuzzParse(f *testing.F) {
 	f.Add(whole)
 	for _, s := range []string{"", "- a\n", "a: &x [*x]\n", "<<: {}\n", "? [a]\n: b\n", "!!map {}: 1\n", "tls: {cert: [\n",

@@ -154,7 +154,10 @@ func TestProxies(t *testing.T) {
 	}
 }
 
-// Whatever a header holds, reading it ends with a certificate or an error.
+// FuzzHeaders checks that a forwarded header ends with an error, or with a peer whose
+// certificate the trusted authority has issued.
+//
+// Holds: client/forwarded-certificate
 func FuzzHeaders(f *testing.F) {
 	ca := pkitest.NewCA(f, "CA")
 	leaf := ca.Issue(f, pkitest.Leaf{DNS: []string{"a.example"}}).Leaf
@@ -171,6 +174,8 @@ func FuzzHeaders(f *testing.F) {
 		for _, format := range []forwarded.Format{forwarded.ClientCert, forwarded.XFCC} {
 			if peer, err := r.Peer(h, format, &pki.Snapshot{Bundle: bundle}, time.Now); (peer == nil) == (err == nil) {
 				t.Fatal(fmt.Sprint(peer, err))
+			} else if peer != nil && !peer.Leaf.Equal(leaf) {
+				t.Errorf("%v makes %v of a certificate that was not issued", h, peer.Identity)
 			}
 		}
 	})

@@ -303,7 +303,9 @@ func TestNotDirect(t *testing.T) {
 	}
 }
 
-// FuzzDirect: what the direct path answers, it answers as the SDK does.
+// FuzzDirect checks that what the direct path answers, it answers as the SDK does.
+//
+// Holds: client/direct-path-agrees
 func FuzzDirect(f *testing.F) {
 	b := newBench(f)
 	for _, revision := range []string{"2026-07-28", "2025-11-25", ""} {
