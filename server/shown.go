@@ -136,7 +136,12 @@ func (s *Server) showConnections(atMost int) console.Connections {
 func (s *Server) showUpstreams() []console.Upstream {
 	var out []console.Upstream
 	for _, u := range s.backend.Upstreams() {
-		out = append(out, console.Upstream(u))
+		shown := console.Upstream{Name: u.Name, Where: u.Where, Protocol: u.Protocol, Up: u.Up, Problem: u.Problem,
+			Tools: u.Tools, Missing: u.Missing}
+		for _, l := range u.LeftOut {
+			shown.LeftOut = append(shown.LeftOut, console.LeftOut(l))
+		}
+		out = append(out, shown)
 	}
 	return out
 }

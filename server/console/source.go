@@ -121,4 +121,9 @@ type Upstream struct {
 	Up                    bool
 	Problem               string
 	Tools                 []string
+	LeftOut               []LeftOut // the first parts of its offer that are not passed on
+	Missing               int       // how many are not
 }
+
+// A LeftOut is a part of an upstream's offer that is not passed on.
+type LeftOut struct{ Kind, Name, Why string }

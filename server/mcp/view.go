@@ -5,6 +5,7 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -46,7 +47,7 @@ func (h *Handler) newServer(view *tool.View) *sdk.Server {
 	s := sdk.NewServer(&sdk.Implementation{Name: "sangate", Version: h.opts.Version}, opts)
 	s.AddReceivingMiddleware(onlyDirect)
 	for _, t := range view.Tools {
-		s.AddTool(h.describe(t), h.call(t))
+		h.addTool(s, t)
 	}
 	for _, r := range view.Resources {
 		h.addResource(s, r)
@@ -66,6 +67,12 @@ func onlyDirect(next sdk.MethodHandler) sdk.MethodHandler {
 		}
 		return next(ctx, method, req)
 	}
+}
+
+// addTool adds a tool. The SDK panics on schemas with invalid x-mcp-header keywords.
+func (h *Handler) addTool(s *sdk.Server, t *tool.Tool) {
+	defer h.leftOut("tool", t.Name)
+	s.AddTool(h.describe(t), h.call(t))
 }
 
 func (h *Handler) describe(t *tool.Tool) *sdk.Tool {
@@ -141,9 +148,12 @@ func (h *Handler) addPrompt(s *sdk.Server, p *tool.Prompt) {
 	})
 }
 
-// leftOut takes up what the SDK says to a description that it does not take.
+// leftOut is deferred around the SDK, which panics on what it does not accept: that
+// one is left out of the view.
 func (h *Handler) leftOut(kind, name string) {
 	if p := recover(); p != nil {
-		h.opts.Logger.Warn("offered by an upstream and left out", "kind", kind, "name", name, "problem", p)
+		problem := fmt.Sprint(p)
+		h.opts.Logger.Error("left out of MCP: the SDK does not accept it", "kind", kind, "name", name,
+			"problem", problem[:min(len(problem), 300)])
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -100,15 +101,24 @@ type View struct {
 	mu      sync.Mutex
 	without map[string]*View // by what they lack
 
-	once sync.Once
-	kept any // by a dialect
+	making sync.Mutex
+	kept   atomic.Pointer[any] // by a dialect
 }
 
 // Keep returns what a dialect keeps with the view, which lasts as long. It is made
-// the first time.
+// the first time, and again the next time if making it panics.
 func (v *View) Keep(make func(*View) any) any {
-	v.once.Do(func() { v.kept = make(v) })
-	return v.kept
+	if kept := v.kept.Load(); kept != nil {
+		return *kept
+	}
+	v.making.Lock()
+	defer v.making.Unlock()
+	if kept := v.kept.Load(); kept != nil {
+		return *kept
+	}
+	made := make(v)
+	v.kept.Store(&made)
+	return made
 }
 
 // maxWithout bounds how many views of one are kept.

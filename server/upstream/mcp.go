@@ -13,6 +13,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/sangate/sangate/pki/contain"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/tool"
 	"github.com/sangate/sangate/server/tracing"
@@ -84,6 +85,7 @@ func (s *Server) session(ctx context.Context, transport sdk.Transport, end func(
 		PromptListChangedHandler:   func(context.Context, *sdk.PromptListChangedRequest) { s.Wake() },
 		ResourceListChangedHandler: func(context.Context, *sdk.ResourceListChangedRequest) { s.Wake() },
 		ProgressNotificationHandler: func(_ context.Context, r *sdk.ProgressNotificationClientRequest) {
+			defer contain.Panic(s.log, "pass on progress of an upstream")
 			if report, ok := l.progress.Load(fmt.Sprint(r.Params.ProgressToken)); ok {
 				report.(func(float64, float64, string))(r.Params.Progress, r.Params.Total, r.Params.Message)
 			}
@@ -107,8 +109,14 @@ func (l *mcpLink) look(ctx context.Context) (*listing, error) {
 	}
 	if caps.Tools != nil {
 		for t, err := range l.session.Tools(ctx, nil) {
-			if out.tools, err = keep(out.tools, t, err); err != nil {
+			if err == nil && t == nil {
+				continue
+			}
+			if out.tools, err = out.keep(out.tools, t, err); err != nil {
 				return nil, err
+			}
+			if out.cut {
+				return out, nil
 			}
 			if t.Meta[taskSupport] == "required" {
 				l.tasks.Store(t.Name, true)
@@ -119,28 +127,29 @@ func (l *mcpLink) look(ctx context.Context) (*listing, error) {
 	}
 	if caps.Resources != nil {
 		for r, err := range l.session.Resources(ctx, nil) {
-			if out.resources, err = keep(out.resources, r, err); err != nil {
-				return nil, err
+			if out.resources, err = out.keep(out.resources, r, err); err != nil || out.cut {
+				return out, err
 			}
 		}
 		for r, err := range l.session.ResourceTemplates(ctx, nil) {
-			if out.templates, err = keep(out.templates, r, err); err != nil {
-				return nil, err
+			if out.templates, err = out.keep(out.templates, r, err); err != nil || out.cut {
+				return out, err
 			}
 		}
 	}
 	if caps.Prompts != nil {
 		for p, err := range l.session.Prompts(ctx, nil) {
-			if out.prompts, err = keep(out.prompts, p, err); err != nil {
-				return nil, err
+			if out.prompts, err = out.keep(out.prompts, p, err); err != nil || out.cut {
+				return out, err
 			}
 		}
 	}
 	return out, nil
 }
 
-// keep adds an entry; a list without end is not read on.
-func keep(list []json.RawMessage, v any, err error) ([]json.RawMessage, error) {
+// keep adds an entry to one of the lists; a list without end is not read on, and
+// nothing beyond maxTotal.
+func (out *listing) keep(list []json.RawMessage, v any, err error) ([]json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +157,10 @@ func keep(list []json.RawMessage, v any, err error) ([]json.RawMessage, error) {
 		return nil, fmt.Errorf("more than %d entries in one list", maxOffered)
 	}
 	raw, err := json.Marshal(v)
+	if out.bytes += len(raw); out.bytes > maxTotal {
+		out.cut = true
+		return list, err
+	}
 	return append(list, raw), err
 }
 

@@ -6,8 +6,10 @@ import "strings"
 type State struct {
 	Name, Where, Protocol string
 	Up                    bool
-	Problem               string   // why not
-	Tools                 []string // that it offered last, vetted
+	Problem               string    // why not
+	Tools                 []string  // that it offered last, vetted
+	LeftOut               []LeftOut // the first of its offer that are not passed on
+	Missing               int       // how many are not
 }
 
 // States returns those of all, in the order of the configuration.
@@ -32,6 +34,7 @@ func (s *Server) state() State {
 		st.Problem = s.lastErr.Error()
 	}
 	if s.offer != nil {
+		st.LeftOut, st.Missing = s.offer.left, s.offer.missing
 		for _, t := range s.offer.Tools {
 			st.Tools = append(st.Tools, t.Name)
 		}

@@ -12,11 +12,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
+	"github.com/sangate/sangate/pki/contain"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/egress"
@@ -25,9 +27,11 @@ import (
 
 // The pace of a cycle that fails, and the least time between two.
 const (
-	minGap     = 250 * time.Millisecond
-	minBackoff = time.Second
-	maxBackoff = time.Minute
+	minGap = 250 * time.Millisecond
+	// A look follows another after this many times what vetting its offer took.
+	vettingShare = 20
+	minBackoff   = time.Second
+	maxBackoff   = time.Minute
 )
 
 // Options of a Server; all must be set.
@@ -54,7 +58,8 @@ type Server struct {
 	log  *slog.Logger
 	wake chan struct{}
 
-	shown      []byte // certificate that the link was made by; of Run
+	shown      []byte        // certificate that the link was made by; of Run
+	vetting    time.Duration // what the last vetting took; of Run
 	stopped    chan struct{}
 	background sync.WaitGroup // what waits for the end of a command, or of a link by a renewed certificate
 	exchanges  sync.WaitGroup // in progress; grows under mu where there is a link
@@ -106,7 +111,10 @@ func (s *Server) Run(ctx context.Context) {
 	backoff := minBackoff
 	for {
 		begun := time.Now()
-		err := s.cycle(ctx)
+		err := s.contained("look at an upstream", func() error { return s.cycle(ctx) })
+		if errors.Is(err, contain.ErrPanicked) {
+			s.failed(err)
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -126,8 +134,8 @@ func (s *Server) Run(ctx context.Context) {
 			timer.Stop()
 			return
 		}
-		select { // whoever cries for attention all the time gets it at this pace
-		case <-time.After(minGap - time.Since(begun)):
+		select { // an upstream that changes all the time is looked at no more often than that
+		case <-time.After(max(minGap, vettingShare*s.vetting) - time.Since(begun)):
 		case <-ctx.Done():
 			return
 		}
@@ -148,8 +156,7 @@ func (s *Server) cycle(ctx context.Context) error {
 		s.failed(err)
 		return err
 	}
-	s.found(list, owner)
-	return nil
+	return s.found(ctx, list, owner)
 }
 
 func (s *Server) look(ctx context.Context) (*listing, error) {
@@ -266,13 +273,18 @@ func (s *Server) failed(err error) {
 }
 
 // found takes up what is on offer.
-func (s *Server) found(list *listing, owner string) {
+func (s *Server) found(ctx context.Context, list *listing, owner string) error {
 	s.mu.Lock()
 	was, old := s.up, s.offer
 	s.mu.Unlock()
 	next := old
 	if old == nil || old.owner != owner || !old.listing.equal(list) {
-		next = s.vet(list, owner)
+		begun := time.Now()
+		next = s.vet(ctx, list, owner)
+		s.vetting = time.Since(begun)
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("vetting the offer: %w", err)
+		}
 		s.log.Info("upstream found", "tools", len(next.Tools), "resources", len(next.Resources), "prompts", len(next.Prompts), "of", len(list.tools))
 	} else if !was {
 		next = old.marked(true)
@@ -284,6 +296,7 @@ func (s *Server) found(list *listing, owner string) {
 	if next != old {
 		s.opts.Changed()
 	}
+	return nil
 }
 
 // Offer returns what there is; nil before it was seen. Not to be changed.

@@ -20,7 +20,13 @@ import (
 // verbatim makes result.structuredContent of one JSON-RPC message a string, and
 // moves what the SDK does not know of a list of tools to where it is kept. What is
 // no such message stays as it is.
-func verbatim(message []byte) []byte {
+// It runs in goroutines of the SDK, so a panic leaves the message as it is.
+func verbatim(message []byte) (out []byte) {
+	defer func() {
+		if recover() != nil {
+			out = message
+		}
+	}()
 	if !bytes.Contains(message, []byte(`"structuredContent"`)) && !bytes.Contains(message, []byte(`"taskSupport"`)) {
 		return message
 	}
@@ -43,8 +49,7 @@ func verbatim(message []byte) []byte {
 	if err != nil {
 		return message
 	}
-	out, err := jsonv2.Marshal(outer, jsonv2.Deterministic(true))
-	if err != nil {
+	if out, err = jsonv2.Marshal(outer, jsonv2.Deterministic(true)); err != nil {
 		return message
 	}
 	return out

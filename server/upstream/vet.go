@@ -1,0 +1,231 @@
+package upstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sangate/sangate/pki/contain"
+	"github.com/sangate/sangate/server/tool"
+)
+
+// maxLeft bounds how many of those left out are shown and logged one by one.
+const maxLeft = 100
+
+// A LeftOut is an entry of an upstream's offer that is not passed on.
+type LeftOut struct {
+	Kind, Name string
+	Why        string
+}
+
+// A vetting checks one listing.
+type vetting struct {
+	s      *Server
+	out    *offer
+	names  map[string]bool
+	values int         // JSON values in the schemas taken so far
+	bytes  int         // of the entries taken so far
+	trial  *sdk.Server // panics on what the servers of tenants would panic on
+}
+
+// vet makes tools, resources and prompts of a listing. Invalid entries, and those
+// beyond the bounds, are left out, logged and shown. It ends early with ctx.
+func (s *Server) vet(ctx context.Context, list *listing, owner string) *offer {
+	v := &vetting{s: s, out: &offer{listing: list, owner: owner}, names: make(map[string]bool),
+		trial: sdk.NewServer(&sdk.Implementation{Name: "trial", Version: "1"}, nil)}
+	for _, part := range []struct {
+		kind string
+		list []json.RawMessage
+		take func(entry) error
+	}{
+		{"tool", list.tools, v.tool},
+		{"resource", list.resources, func(e entry) error { return v.resource(e, e.URI, false) }},
+		{"resource template", list.templates, func(e entry) error { return v.resource(e, e.URITemplate, true) }},
+		{"prompt", list.prompts, v.prompt},
+	} {
+		for i, raw := range part.list {
+			if ctx.Err() != nil {
+				return v.out
+			}
+			if i == maxOffered {
+				v.leave(part.kind, fmt.Sprintf("%d more", len(part.list)-i), fmt.Errorf("at most %d are taken", maxOffered))
+				break
+			}
+			v.entry(part.kind, raw, part.take)
+		}
+	}
+	if list.cut {
+		v.leave("offer", "the rest", fmt.Errorf("at most %d bytes are read", maxTotal))
+	}
+	if v.out.missing > 0 {
+		s.log.Warn("parts of the upstream's offer left out", "count", v.out.missing)
+	}
+	return v.out
+}
+
+// An entry is one that was decoded, with what it was decoded from.
+type entry struct {
+	described
+	raw json.RawMessage
+}
+
+// entry takes one, or leaves it out. A panic of the SDK or the schema compiler leaves
+// out that entry alone.
+func (v *vetting) entry(kind string, raw json.RawMessage, take func(entry) error) {
+	e := entry{raw: raw}
+	err := v.measure(&e)
+	if err == nil && kind == "tool" && !v.s.conf.Takes(e.Name) {
+		return
+	}
+	if err == nil {
+		err = rejected(func() error { return take(e) })
+	}
+	if err != nil {
+		v.leave(kind, e.Name, err)
+		return
+	}
+	v.bytes += len(raw)
+}
+
+// measure decodes an entry within bounds.
+func (v *vetting) measure(e *entry) error {
+	if len(e.raw) > maxDescription+2*maxSchema {
+		return fmt.Errorf("%d bytes; at most %d are taken", len(e.raw), maxDescription+2*maxSchema)
+	}
+	if err := json.Unmarshal(e.raw, &e.described); err != nil {
+		return err
+	}
+	switch {
+	case len(e.raw)-len(e.InputSchema)-len(e.OutputSchema) > maxDescription:
+		return fmt.Errorf("a description of more than %d bytes", maxDescription)
+	case len(e.InputSchema) > maxSchema || len(e.OutputSchema) > maxSchema:
+		return fmt.Errorf("a schema of more than %d bytes", maxSchema)
+	case len(e.URI) > maxURI || len(e.URITemplate) > maxURI:
+		return fmt.Errorf("a URI of more than %d bytes", maxURI)
+	case v.bytes+len(e.raw) > maxTotal:
+		return fmt.Errorf("all entries together have more than %d bytes", maxTotal)
+	}
+	return nil
+}
+
+// rejected returns a panic of the SDK as an error: that is how it rejects an entry.
+func rejected(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	return do()
+}
+
+// leave notes an entry that is left out.
+func (v *vetting) leave(kind, name string, err error) {
+	v.out.missing++
+	if len(v.out.left) == maxLeft {
+		return
+	}
+	left := LeftOut{kind, cut(name, 128), cut(err.Error(), 512)}
+	v.out.left = append(v.out.left, left)
+	args := []any{"kind", kind, "name", left.Name, "err", left.Why}
+	if kind == "tool" {
+		args = append(args, "tool", left.Name)
+	}
+	v.s.log.Warn("part of the upstream's offer left out", args...)
+}
+
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}
+
+func (v *vetting) tool(e entry) error {
+	s := v.s
+	t := &tool.Tool{Name: s.conf.Prefix + e.Name, Title: e.Title, Description: e.Description,
+		InputSchema: e.InputSchema, OutputSchema: e.OutputSchema, Annotations: e.Annotations,
+		Owner: v.out.owner, Upstream: s.conf.Name, Handler: s.callTool(e.Name)}
+	if err := t.Compile(); err != nil {
+		return err
+	}
+	if v.names[t.Name] {
+		return errors.New("the upstream has two of this name")
+	}
+	if v.values+t.SchemaValues() > maxValues {
+		return fmt.Errorf("the schemas of all tools together have more than %d values", maxValues)
+	}
+	trial := &sdk.Tool{Name: t.Name, InputSchema: t.InputSchema}
+	if t.OutputSchema != nil {
+		trial.OutputSchema = t.OutputSchema
+	}
+	v.trial.AddTool(trial, nil)
+	v.names[t.Name] = true
+	v.values += t.SchemaValues()
+	v.out.Tools = append(v.out.Tools, t)
+	return nil
+}
+
+func (v *vetting) resource(e entry, uri string, template bool) error {
+	s := v.s
+	if uri == "" {
+		return errors.New("no URI")
+	}
+	if template {
+		var described sdk.ResourceTemplate
+		if err := json.Unmarshal(e.raw, &described); err != nil {
+			return err
+		}
+		v.trial.AddResourceTemplate(&described, nil)
+	} else {
+		var described sdk.Resource
+		if err := json.Unmarshal(e.raw, &described); err != nil {
+			return err
+		}
+		v.trial.AddResource(&described, nil)
+	}
+	read := func(ctx context.Context, uri string, _ *tool.Call) (*tool.Result, error) {
+		return s.exchange(ctx, "resources/read", "", func(ctx context.Context, l link) (*tool.Result, error) { return l.read(ctx, uri) })
+	}
+	v.out.Resources = append(v.out.Resources, &tool.Resource{Name: s.conf.Prefix + plainName(e.Name), URI: uri,
+		Template: template, Described: e.raw, Owner: v.out.owner, Upstream: s.conf.Name, Read: read})
+	return nil
+}
+
+func (v *vetting) prompt(e entry) error {
+	s := v.s
+	var described sdk.Prompt
+	if err := json.Unmarshal(e.raw, &described); err != nil {
+		return err
+	}
+	if e.Name == "" {
+		return errors.New("no name")
+	}
+	v.trial.AddPrompt(&described, nil)
+	get := func(ctx context.Context, call *tool.Call) (*tool.Result, error) {
+		var args map[string]string
+		if err := json.Unmarshal(call.Arguments, &args); err != nil {
+			return nil, err
+		}
+		return s.exchange(ctx, "prompts/get", e.Name, func(ctx context.Context, l link) (*tool.Result, error) { return l.prompt(ctx, e.Name, args) })
+	}
+	v.out.Prompts = append(v.out.Prompts, &tool.Prompt{Name: s.conf.Prefix + plainName(e.Name), Described: e.raw,
+		Owner: v.out.owner, Upstream: s.conf.Name, Get: get})
+	return nil
+}
+
+// plainName replaces what patterns on tool names do not match.
+func plainName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x80 && tool.ValidName.MatchString(string(r)) {
+			return r
+		}
+		return '_'
+	}, name)
+}
+
+// contained runs what reads an upstream's bytes, and returns a panic as an error.
+func (s *Server) contained(doing string, do func() error) error { return contain.Do(s.log, doing, do) }
