@@ -144,14 +144,14 @@ func (s *Server) Run(ctx context.Context) {
 
 // cycle looks once, over a new link where the one there is has broken.
 func (s *Server) cycle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.conf.Timeout())
+	asking, cancel := context.WithTimeout(ctx, s.conf.Timeout())
 	defer cancel()
-	owner, err := s.owner(ctx)
+	owner, err := s.owner(asking)
 	if err != nil {
 		s.failed(err)
 		return err
 	}
-	list, err := s.look(ctx)
+	list, err := s.look(asking)
 	if err != nil {
 		s.failed(err)
 		return err
