@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -32,7 +33,7 @@ func Decode(data []byte, t *Type) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.ReadToken(); err == nil {
+	if _, err := d.ReadToken(); err != io.EOF {
 		return nil, errors.New("more than one JSON value")
 	}
 	return v, nil
