@@ -233,7 +233,7 @@ func (s *Server) Metrics() *admin.Metrics { return s.metrics }
 
 func (s *Server) close() error {
 	if s.tracer != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 		defer cancel()
 		if err := s.tracer.Close(ctx); err != nil {
 			s.log.Warn("the last traces are not sent", "err", err)

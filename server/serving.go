@@ -13,9 +13,40 @@ import (
 	"github.com/sangate/sangate/server/http1"
 )
 
+// Bounds of a shutdown. Together with drainTimeout they are what [Server.Run] takes at
+// most after its context has ended, whatever tools, upstreams and their commands do.
+const (
+	cutOffGrace   = 300 * time.Millisecond  // for requests that were cut off to return
+	shutdownGrace = 1500 * time.Millisecond // after drainTimeout
+)
+
+// ErrStillRunning reports a shutdown that left work behind, such as a tool that ignores
+// its context. The process should exit.
+var ErrStillRunning = errors.New("shutdown left work behind that did not end in time")
+
 // Run serves until ctx ends, then drains: no new connections, requests in
-// progress get until drainTimeout. It closes the state store.
-func (s *Server) Run(ctx context.Context) (err error) {
+// progress get until drainTimeout. It closes the state store. It returns
+// [ErrStillRunning] if that takes longer than drainTimeout and a grace.
+func (s *Server) Run(ctx context.Context) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.serve(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(s.limits.DrainTimeout + shutdownGrace)
+	defer timer.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-timer.C:
+		s.log.Error("shutdown did not end in time", "requests", s.live.count())
+		return ErrStillRunning
+	}
+}
+
+func (s *Server) serve(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
 	main, err := s.listen()
 	if err != nil {
@@ -53,9 +84,25 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	case err = <-failed:
 	}
 	err = errors.Join(ignoreClosed(err), s.drain(gateListener.plain, httpServer, adminServer))
-	serving.Wait()
-	s.live.wait() // http.Server.Close does not: a call that was cut off may be tidying up
+	// http.Server.Close does not wait: a call that was cut off may be tidying up.
+	if !waitAtMost(cutOffGrace, func() { serving.Wait(); s.live.wait() }) {
+		s.log.Warn("requests that were cut off still run", "requests", s.live.count())
+	}
 	return err
+}
+
+// waitAtMost reports whether wait returned in time. If not, it is left waiting.
+func waitAtMost(limit time.Duration, wait func()) bool {
+	done := make(chan struct{})
+	go func() { defer close(done); wait() }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // drain lets requests in progress end and closes what has not ended in time.

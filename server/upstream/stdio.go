@@ -16,7 +16,7 @@ import (
 )
 
 // A command has this long to end by itself when its input has ended.
-const commandGrace = 3 * time.Second
+const commandGrace = 700 * time.Millisecond
 
 // spawn starts the command of a stdio upstream. It gets an environment of its own:
 // what the gate's holds, secrets among it, is not its business.
