@@ -6,9 +6,11 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/admission"
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/http1"
@@ -27,6 +29,42 @@ type connection struct {
 	lost     bool           // its CA was seen to have left the trust bundle; under connections.mu
 	closed   func()
 	once     sync.Once
+
+	head []byte          // read already, and not yet by the TLS stack
+	slot *admission.Slot // nil once the handshake is done
+
+	tenant, identity string       // that it is counted under
+	requests         atomic.Int32 // in progress
+	used             atomic.Int64 // when the last one ended, Unix ns
+}
+
+// Read is net.Conn's. It notes while a handshake waits for its client.
+func (c *connection) Read(p []byte) (int, error) {
+	if len(c.head) > 0 {
+		n := copy(p, c.head)
+		c.head = c.head[n:]
+		return n, nil
+	}
+	if slot := c.slot; slot != nil {
+		slot.Waits(time.Now())
+		defer slot.Waits(time.Time{})
+	}
+	return c.Conn.Read(p)
+}
+
+// Idle implements [admission.Member].
+func (c *connection) Idle() (since int64, ok bool) { return c.used.Load(), c.requests.Load() == 0 }
+
+// Drop implements [admission.Member]: whoever serves the connection finds it closed.
+func (c *connection) Drop() { _ = c.Conn.Close() }
+
+// occupied counts a request as in progress until the returned function is called.
+func (c *connection) occupied() (end func()) {
+	c.requests.Add(1)
+	return func() {
+		c.used.Store(time.Now().UnixNano())
+		c.requests.Add(-1)
+	}
 }
 
 // Close tells the listener once.
@@ -38,6 +76,7 @@ func (c *connection) Close() error {
 // identify notes who the handshake proved is there.
 func (c *connection) identify(state tls.ConnectionState) {
 	c.peer = c.snapshot.PKI.PeerOf(&state)
+	c.tenant, c.identity = countedUnder(c.snapshot, c.peer)
 }
 
 type connectionKey struct{}

@@ -98,6 +98,17 @@ func (cs *connections) untrusted(s *pki.Snapshot, now time.Time) (n int) {
 	return n
 }
 
+// unusedSince returns for how long nothing has been in progress on a connection.
+func unusedSince(c *connection, now time.Time) time.Duration {
+	since, ok := c.Idle()
+	if !ok {
+		return 0
+	}
+	return now.Sub(time.Unix(0, since))
+}
+
+// over returns the connections to close. One whose certificate maps to no tenant
+// is closed when it is idle.
 func (cs *connections) over(gate *auth.Gate, now time.Time) (over []*connection) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -105,6 +116,8 @@ func (cs *connections) over(gate *auth.Gate, now time.Time) (over []*connection)
 		d := gate.CheckCertificate(c.peer, nil)
 		switch {
 		case now.After(c.retire.Add(cs.grace)):
+			over = append(over, c)
+		case c.tenant == "" && unusedSince(c, time.Now()) > endedGrace:
 			over = append(over, c)
 		case d.OK():
 			c.ended = time.Time{}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/admin"
+	"github.com/sangate/sangate/server/admission"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/console"
@@ -31,23 +32,33 @@ type listener struct {
 	now      func() time.Time
 	timeout  time.Duration
 
-	addresses  addresses
-	open       chan struct{} // one for each open connection
-	handshakes chan struct{} // one for each handshake in flight
-	ready      chan net.Conn
-	ctx        context.Context // of the handshakes; ends when the listener is closed
-	cancel     context.CancelFunc
-	wg         sync.WaitGroup
+	addresses    addresses
+	silent       *admission.Room
+	handshakes   *admission.Handshakes
+	shares       *admission.Shares
+	helloTimeout time.Duration
+	ready        chan net.Conn
+	ctx          context.Context // of the handshakes; ends when the listener is closed
+	cancel       context.CancelFunc
+	wg           sync.WaitGroup
 }
 
 func newListener(inner net.Listener, s *Server, l config.Limits) *listener {
 	ctx, cancel := context.WithCancel(context.Background())
+	want := admission.Capacity{Silent: l.MaxSilent, Handshakes: l.MaxHandshakes, Open: l.MaxConnections}
+	has := want.Fit()
+	if has != want {
+		s.log.Warn("open file limit is too low for the configured connections; raise it (ulimit -n)",
+			"maxConnections", has.Open, "maxHandshakes", has.Handshakes, "maxSilentConnections", has.Silent)
+	}
 	return &listener{
 		ctx: ctx, cancel: cancel,
 		inner: inner, plain: s.plainServer(), gate: s.gate, conns: s.conns, metrics: s.metrics, log: s.log, refusals: &s.refusals, now: s.opts.Now, timeout: l.HandshakeTimeout,
-		open:       make(chan struct{}, l.MaxConnections),
-		handshakes: make(chan struct{}, l.MaxHandshakes),
-		ready:      make(chan net.Conn),
+		silent:       admission.NewRoom(has.Silent, min(l.SilentPerAddress, has.Silent)),
+		handshakes:   admission.NewHandshakes(has.Handshakes, most(has.Handshakes, addressShare), handshakeStall),
+		shares:       admission.NewShares(sharesOf(has.Open, l)),
+		helloTimeout: l.HelloTimeout,
+		ready:        make(chan net.Conn),
 	}
 }
 
@@ -57,16 +68,11 @@ func (l *listener) run() error {
 	defer l.wg.Wait()
 	base := &tls.Config{GetConfigForClient: l.configFor, MinVersion: tls.VersionTLS12}
 	for {
-		if !acquire(l.ctx, l.open) || !acquire(l.ctx, l.handshakes) {
-			return nil
-		}
 		raw, err := l.inner.Accept()
 		if err != nil {
 			if l.ctx.Err() != nil {
 				return nil
 			}
-			<-l.handshakes
-			<-l.open
 			if errors.Is(err, net.ErrClosed) {
 				return err
 			}
@@ -78,20 +84,10 @@ func (l *listener) run() error {
 			}
 			continue
 		}
-		c := &connection{Conn: raw, closed: func() { <-l.open }}
-		l.wg.Go(func() {
-			defer func() { <-l.handshakes }()
-			l.handshake(c, tls.Server(c, base))
-		})
-	}
-}
-
-func acquire(ctx context.Context, slots chan<- struct{}) bool {
-	select {
-	case slots <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
+		c := &connection{Conn: raw, closed: func() {}}
+		from := admission.AddressOf(raw)
+		place := l.silent.Enter(from, c.Drop) // here, so that no more wait than there is room for
+		l.wg.Go(func() { l.greet(c, from, place, base) })
 	}
 }
 
@@ -119,9 +115,18 @@ func (l *listener) handshake(c *connection, conn *tls.Conn) {
 	}
 	state := conn.ConnectionState()
 	l.metrics.Handshake(&state)
+	c.slot = nil
 	c.identify(state)
-	free := c.closed
-	c.closed = func() { l.conns.remove(c); l.metrics.Connections.Dec(); free() }
+	c.used.Store(time.Now().UnixNano())
+	why, ok := l.shares.Enter(c.tenant, c.identity, c)
+	if why != "" {
+		l.metrics.ConnectionDropped(why)
+	}
+	if !ok {
+		_ = conn.Close()
+		return
+	}
+	c.closed = func() { l.conns.remove(c); l.metrics.Connections.Dec(); l.shares.Leave(c.tenant, c.identity, c) }
 	if state.NegotiatedProtocol != "h2" {
 		c.http1 = l.plain.New(contextOf(c), conn)
 	}

@@ -31,6 +31,7 @@ const (
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	q := begin(w, r, start)
+	defer q.conn.occupied()()
 	defer answer.Caught(s.log, q.id)
 	_ = http.NewResponseController(w).SetWriteDeadline(start.Add(s.limits.ToolTimeout + answerDeadline))
 	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {

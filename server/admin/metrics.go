@@ -16,6 +16,7 @@ import (
 	"github.com/sangate/sangate/pki/ocsp"
 	"github.com/sangate/sangate/pki/revocation"
 	"github.com/sangate/sangate/pki/stepca"
+	"github.com/sangate/sangate/server/admission"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/tracing"
 )
@@ -38,6 +39,7 @@ type Metrics struct {
 	listUpdates   *prometheus.CounterVec
 	revocations   *prometheus.CounterVec
 	dropped       *prometheus.CounterVec
+	dropReasons   *prometheus.CounterVec
 	ocsp          *prometheus.CounterVec
 	keySets       *prometheus.CounterVec
 	resolutions   *prometheus.CounterVec
@@ -88,6 +90,7 @@ func NewMetrics(version, commit string) *Metrics {
 		keySets: f.counter("sangate_jwks_refreshes_total", "Looks at the keys of token issuers.", "issuer", "result"),
 		dropped: f.counter("sangate_trust_anchors_dropped_total",
 			"Certificates in use whose CA a reload of the trust bundle dropped: our own (server), or of connected clients (client).", "role"),
+		dropReasons:  f.counter("sangate_connections_dropped_total", "Connections dropped or refused to keep others served, by reason.", "reason"),
 		resolutions:  f.counter("sangate_credential_resolutions_total", "Look-ups of secrets, by what came of them.", "result"),
 		upstreamUp:   f.gauge("sangate_upstream_up", "Whether the last look at an upstream found its tools: 1, or 0.", "server"),
 		upstreamTime: f.histogram("sangate_upstream_request_duration_seconds", "Time an upstream took to answer a call.", prometheus.DefBuckets, "server"),
@@ -135,6 +138,9 @@ func (m *Metrics) zero() {
 	}
 	for _, role := range []string{"server", "client"} {
 		m.dropped.WithLabelValues(role)
+	}
+	for _, reason := range admission.Reasons() {
+		m.dropReasons.WithLabelValues(string(reason))
 	}
 	for _, result := range resolutionResults {
 		m.resolutions.WithLabelValues(result)
@@ -234,6 +240,11 @@ func (m *Metrics) Revoked(r pki.Reason, name string) {
 	if r == pki.Revoked || r == pki.CertRevoked {
 		m.revocations.WithLabelValues(name).Inc()
 	}
+}
+
+// ConnectionDropped counts a connection that was dropped or refused to keep others served.
+func (m *Metrics) ConnectionDropped(r admission.Reason) {
+	m.dropReasons.WithLabelValues(string(r)).Inc()
 }
 
 // OCSP counts a question to a responder.

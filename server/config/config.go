@@ -182,8 +182,14 @@ type Limits struct {
 	MaxHeaderBytes    int           `yaml:"maxHeaderBytes"`
 	MaxBodyBytes      int64         `yaml:"maxBodyBytes"`
 	HandshakeTimeout  time.Duration `yaml:"handshakeTimeout"`
-	MaxHandshakes     int           `yaml:"maxHandshakes"`  // in flight
-	MaxConnections    int           `yaml:"maxConnections"` // open
+	HelloTimeout      time.Duration `yaml:"helloTimeout"`         // to the first byte, and from there to the whole ClientHello
+	MaxSilent         int           `yaml:"maxSilentConnections"` // without a whole ClientHello
+	SilentPerAddress  int           `yaml:"silentPerAddress"`     // of those, from one IPv4 address or IPv6 /64
+	MaxHandshakes     int           `yaml:"maxHandshakes"`        // in flight
+	MaxConnections    int           `yaml:"maxConnections"`       // open
+	TenantShare       float64       `yaml:"tenantShare"`          // of maxConnections, for one tenant
+	IdentityShare     float64       `yaml:"identityShare"`        // of maxConnections, for one identity
+	MaxUnmapped       int           `yaml:"unmappedConnections"`  // of certificates that map to no tenant
 	MaxConnectionAge  time.Duration `yaml:"maxConnectionAge"`
 	ConnectionGrace   time.Duration `yaml:"connectionGrace"` // for what is in progress at that age
 	IdleTimeout       time.Duration `yaml:"idleTimeout"`
@@ -218,7 +224,13 @@ func defaults() *Config {
 			MaxHeaderBytes:    32 << 10,
 			MaxBodyBytes:      1 << 20,
 			HandshakeTimeout:  5 * time.Second,
+			HelloTimeout:      2 * time.Second,
+			MaxSilent:         2048,
+			SilentPerAddress:  1024,
 			MaxHandshakes:     512,
+			TenantShare:       0.75,
+			IdentityShare:     0.5,
+			MaxUnmapped:       128,
 			MaxConnections:    20_000,
 			MaxConnectionAge:  time.Hour,
 			ConnectionGrace:   5 * time.Minute,

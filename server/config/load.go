@@ -147,6 +147,9 @@ func (d *decoder) checkLimits(l *Limits) {
 		if f := v.Field(i); (f.CanInt() && f.Int() <= 0) || (f.CanUint() && f.Uint() == 0) {
 			name := v.Type().Field(i).Tag.Get("yaml")
 			d.failAt("limits."+name, "limits.%s must be more than 0: everything is bounded", name)
+		} else if f.CanFloat() && !(f.Float() > 0 && f.Float() <= 1) {
+			name := v.Type().Field(i).Tag.Get("yaml")
+			d.failAt("limits."+name, "limits.%s must be a share of maxConnections: more than 0, at most 1", name)
 		}
 	}
 }

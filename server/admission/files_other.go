@@ -1,0 +1,5 @@
+//go:build !unix
+
+package admission
+
+func openFiles() int { return 0 }

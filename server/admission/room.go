@@ -1,0 +1,170 @@
+// Package admission decides which connections keep a place before and after
+// their client is authenticated.
+//
+// A [Room] holds connections that may be dropped: when it is full, the address
+// that holds most loses its oldest one, so new clients always get in. [Handshakes]
+// bounds handshakes in flight and [Shares] bounds the connections of each tenant
+// and identity. Nothing here starts a goroutine. All types are safe for concurrent
+// use.
+package admission
+
+import (
+	"container/list"
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// A Reason says why a connection was dropped. Reasons are metric labels.
+type Reason string
+
+// The reasons.
+const (
+	SilentFull     Reason = "silent_full"     // too many connections without a ClientHello
+	SilentAddress  Reason = "silent_address"  // too many of those from one address
+	SilentTimeout  Reason = "silent_timeout"  // no ClientHello in time
+	HandshakeStall Reason = "handshake_stall" // did not answer while others waited for a handshake
+	HandshakeFull  Reason = "handshake_full"  // got no handshake slot in time
+	TenantShare    Reason = "tenant_share"    // the tenant's share of the connections is used up
+	IdentityShare  Reason = "identity_share"  // the identity's share is used up
+	TotalFull      Reason = "total_full"      // all connections are in use
+	AdminFull      Reason = "admin_full"      // too many connections to the admin listener
+)
+
+// Reasons lists all reasons.
+func Reasons() []Reason {
+	return []Reason{SilentFull, SilentAddress, SilentTimeout, HandshakeStall, HandshakeFull, TenantShare, IdentityShare, TotalFull, AdminFull}
+}
+
+// AddressOf returns the prefix that a connection is counted under: the IPv4
+// address, or the /64 of an IPv6 address. Connections of other networks share the
+// zero prefix.
+func AddressOf(c net.Conn) netip.Prefix {
+	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	bits := 32
+	if addr.Is6() {
+		bits = 64
+	}
+	p, err := addr.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
+
+// A Room holds at most max connections, and at most perAddress of one address.
+type Room struct {
+	max, perAddress int
+
+	mu     sync.Mutex
+	held   int
+	groups map[netip.Prefix]*group
+	levels []*list.List // levels[n]: groups that hold n, the one that came there first in front
+	top    int          // highest level that is not empty
+}
+
+// A group holds the places of one address, the oldest in front.
+type group struct {
+	address netip.Prefix
+	places  list.List
+	at      *list.Element // in its level
+}
+
+// A Place is what a connection holds in a Room.
+type Place struct {
+	room    *Room
+	group   *group
+	at      *list.Element // in its group; nil: it left or was dropped
+	drop    func()
+	dropped Reason
+}
+
+// NewRoom makes a room.
+func NewRoom(max, perAddress int) *Room {
+	return &Room{max: max, perAddress: perAddress, groups: make(map[netip.Prefix]*group)}
+}
+
+// Enter takes a connection in and drops at most one other for it: the oldest of
+// its address if that is over its cap, else, if the room is full, the oldest of the
+// address that holds most. drop must not block and must not call into the room.
+func (r *Room) Enter(address netip.Prefix, drop func()) *Place {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g := r.groups[address]
+	if g == nil {
+		g = &group{address: address}
+		r.groups[address] = g
+	}
+	p := &Place{room: r, group: g, drop: drop}
+	p.at = g.places.PushBack(p)
+	r.held++
+	r.level(g)
+	switch {
+	case g.places.Len() > r.perAddress:
+		r.evict(g, SilentAddress)
+	case r.held > r.max:
+		r.evict(r.levels[r.top].Front().Value.(*group), SilentFull)
+	}
+	return p
+}
+
+// Held returns how many connections are in the room.
+func (r *Room) Held() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held
+}
+
+// Leave gives the place back. It returns why the connection was dropped before, or "".
+func (p *Place) Leave() Reason {
+	p.room.mu.Lock()
+	defer p.room.mu.Unlock()
+	p.room.remove(p)
+	return p.dropped
+}
+
+func (r *Room) evict(g *group, why Reason) {
+	p := g.places.Front().Value.(*Place)
+	r.remove(p)
+	p.dropped = why
+	p.drop()
+}
+
+func (r *Room) remove(p *Place) {
+	if p.at == nil {
+		return
+	}
+	p.group.places.Remove(p.at)
+	p.at = nil
+	r.held--
+	r.level(p.group)
+}
+
+// level moves a group to the level of what it holds.
+func (r *Room) level(g *group) {
+	n := g.places.Len()
+	if g.at != nil {
+		for _, was := range []int{n - 1, n + 1} {
+			if was > 0 && was < len(r.levels) {
+				r.levels[was].Remove(g.at) // does nothing if it is not in that list
+			}
+		}
+		g.at = nil
+	}
+	if n == 0 {
+		delete(r.groups, g.address)
+	} else {
+		for len(r.levels) <= n {
+			r.levels = append(r.levels, list.New())
+		}
+		g.at = r.levels[n].PushBack(g)
+		r.top = max(r.top, n)
+	}
+	for r.top > 0 && r.levels[r.top].Len() == 0 {
+		r.top--
+	}
+}

@@ -1,0 +1,143 @@
+package admission
+
+import "sync"
+
+// A Member is an authenticated connection in [Shares].
+type Member interface {
+	// Idle returns the time, in Unix nanoseconds, since which nothing is in progress
+	// on the connection, or ok false if something is.
+	Idle() (since int64, ok bool)
+	// Drop closes the connection. It must not block and must not call into Shares.
+	Drop()
+}
+
+// Bounds of [Shares], in connections.
+type Bounds struct {
+	Total    int
+	Tenant   int // of one tenant
+	Identity int // of one identity of a tenant
+	Unmapped int // of all identities that belong to no tenant
+}
+
+// Shares bounds the connections of each tenant and identity, and their total. A
+// connection beyond a bound takes the place of the one that is idle for longest
+// within that bound; if none is idle it is refused. A tenant loses a connection to
+// another tenant only if all places are taken and it holds more than that other one.
+type Shares struct {
+	bounds Bounds
+
+	mu      sync.Mutex
+	held    int
+	tenants map[string]*tenantShare
+}
+
+type tenantShare struct {
+	held       int
+	identities map[string]map[Member]struct{}
+}
+
+// NewShares makes one.
+func NewShares(b Bounds) *Shares { return &Shares{bounds: b, tenants: make(map[string]*tenantShare)} }
+
+// Enter takes a connection of an identity of a tenant in; tenant "" stands for
+// none. It reports the bound that was reached: if refused, the connection has no
+// place; else, and if why is not empty, another connection was dropped for it.
+func (s *Shares) Enter(tenant, identity string, m Member) (why Reason, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tenants[tenant]
+	if t == nil {
+		t = &tenantShare{identities: make(map[string]map[Member]struct{})}
+	}
+	bound := s.bounds.Tenant
+	if tenant == "" {
+		bound = s.bounds.Unmapped
+	}
+	var room bool
+	switch {
+	case len(t.identities[identity]) >= min(bound, s.bounds.Identity):
+		why, room = IdentityShare, s.evict(tenant, t, identity)
+	case t.held >= bound:
+		why, room = TenantShare, s.evict(tenant, t, t.largest())
+	case s.held >= s.bounds.Total:
+		why, room = TotalFull, s.evictLargest(tenant, t)
+	default:
+		room = true
+	}
+	if !room {
+		return why, false
+	}
+	s.tenants[tenant] = t
+	if t.identities[identity] == nil {
+		t.identities[identity] = make(map[Member]struct{})
+	}
+	t.identities[identity][m] = struct{}{}
+	t.held++
+	s.held++
+	return why, true
+}
+
+// Leave gives the place of a connection back, unless it was dropped before.
+func (s *Shares) Leave(tenant, identity string, m Member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tenants[tenant]; t != nil {
+		s.remove(tenant, t, identity, m)
+	}
+}
+
+func (s *Shares) remove(tenant string, t *tenantShare, identity string, m Member) {
+	members := t.identities[identity]
+	if _, ok := members[m]; !ok {
+		return
+	}
+	delete(members, m)
+	t.held--
+	s.held--
+	if len(members) == 0 {
+		delete(t.identities, identity)
+	}
+	if t.held == 0 {
+		delete(s.tenants, tenant)
+	}
+}
+
+// largest returns the identity that holds most.
+func (t *tenantShare) largest() (identity string) {
+	most := 0
+	for id, members := range t.identities {
+		if len(members) > most {
+			identity, most = id, len(members)
+		}
+	}
+	return identity
+}
+
+// evictLargest drops an idle connection of the tenant that holds most, if that is
+// more than t, and else of t itself.
+func (s *Shares) evictLargest(tenant string, t *tenantShare) bool {
+	name, largest := tenant, t
+	for id, other := range s.tenants {
+		if other.held > max(largest.held, t.held+1) {
+			name, largest = id, other
+		}
+	}
+	return s.evict(name, largest, largest.largest())
+}
+
+// evict drops the connection of an identity that is idle for longest, if one is.
+func (s *Shares) evict(tenant string, t *tenantShare, identity string) bool {
+	var victim Member
+	var oldest int64
+	for m := range t.identities[identity] {
+		if since, ok := m.Idle(); ok && (victim == nil || since < oldest) {
+			victim, oldest = m, since
+		}
+	}
+	if victim == nil {
+		return false
+	}
+	s.remove(tenant, t, identity, victim)
+	victim.Drop()
+	return true
+}
