@@ -8,7 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 TAGS    := noawskms,noazurekms,nocloudkms,nobadger,nomysql
 TOOL    := go tool -modfile=tools/go.mod
 
-.PHONY: dev test fuzz fuzz-short scale conformance lint build certs-dev bench bench-short bench-diff profile
+.PHONY: dev test fuzz fuzz-short scale conformance lint build certs-dev bench bench-short bench-diff profile attack attack-short
 
 # A working gate on https://127.0.0.1:8443, everything in certs-dev/.
 dev: build
@@ -71,6 +71,15 @@ bin/vegeta:
 # The profile that `make build` optimises by, taken under the benchmark's load.
 profile: bin/vegeta
 	go run ./cmd/bench -rounds 1 -length 4s -cpuprofile cmd/sangate/default.pgo
+
+# Denial-of-service cases against a real server: docs/attacks.md. Takes half an
+# hour on a machine that does nothing else.
+attack: build
+	go run ./cmd/attack -binary bin/sangate
+
+# The same in under 90 seconds; latencies are printed, not judged.
+attack-short: build
+	go run ./cmd/attack -short -binary bin/sangate
 
 # The Go benchmarks of the hot path here and at the last release (or BASE=…),
 # compared by benchstat.
