@@ -13,10 +13,12 @@ import (
 // documentCases are OpenAPI documents that become hostile while the server
 // runs.
 func documentCases() []kase {
+	long := func(k kase) kase { k.long = true; return k } // too large for -short
 	document := func(name string, build func() string) kase {
 		return kase{name: "document/" + name, unit: "reload", units: 3, rate: 1, bounds: sourceBounds,
 			setup: func(_ context.Context, s *stage) (string, error) {
-				return fmt.Sprintf("tools:\n  openapi:\n    - {name: pets, document: %s, operations: [\"*\"], baseUrl: \"https://pets.example\"}", s.path("pets.json")),
+				entry := fmt.Sprintf(`{name: pets, document: %s, operations: ["*"], baseUrl: "https://pets.example"}`, s.path("pets.json"))
+				return "tools:\n  openapi:\n    - " + entry,
 					os.WriteFile(s.path("pets.json"), []byte(openAPI(`{"type":"string"}`, "{}")), 0o600)
 			},
 			attack: func(ctx context.Context, a *arena) error {
@@ -46,9 +48,9 @@ func documentCases() []kase {
 			}
 			return openAPI(`{"$ref":"#/components/schemas/d0"}`, "{"+b.String()+`"d40":{"type":"string"}}`)
 		}),
-		document("100mb", func() string {
+		long(document("100mb", func() string {
 			return openAPI(`{"type":"string","description":"`+strings.Repeat("x", 100_000_000)+`"}`, "{}")
-		}),
+		})),
 		document("5mb-of-brackets", func() string { return strings.Repeat("[", 5_000_000) }),
 		document("yaml-anchors", func() string {
 			var b strings.Builder

@@ -136,7 +136,8 @@ func (a *arena) h2(ctx context.Context) (*h2, error) {
 	_ = conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
 	h := &h2{Conn: conn, Framer: http2.NewFramer(conn, conn), token: a.Token, block: &bytes.Buffer{}}
 	h.encoder = hpack.NewEncoder(h.block)
-	if _, err := io.WriteString(conn, http2.ClientPreface); err == nil {
+	_, err = io.WriteString(conn, http2.ClientPreface)
+	if err == nil {
 		err = h.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	}
 	if err != nil {

@@ -176,7 +176,7 @@ func (s *stage) costs(ctx context.Context, r *result) error {
 	if err != nil {
 		return err
 	}
-	if r.units, err = x.wait(ctx, s.o.window*4); err != nil {
+	if r.units, err = x.wait(ctx, max(s.o.window*4, 5*time.Second)); err != nil {
 		return err
 	}
 	r.settled = s.p.settle(ctx, 5*time.Second)
