@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/contain"
 	"github.com/sangate/sangate/server/audit"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
@@ -22,13 +23,19 @@ const keyPoll = 250 * time.Millisecond
 func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 	options := pki.WatchOptions{Logger: s.log}
 	configForce, certForce := make(chan struct{}), make(chan struct{})
-	configs := pki.NewWatcher(func() []string { return []string{s.opts.ConfigFile} }, func() error { return s.reloadConfig(ctx) }, options)
-	certs := pki.NewWatcher(func() []string { return s.paths() }, s.filesChanged, options)
+	configs := pki.NewWatcher(func() []string { return []string{s.opts.ConfigFile} }, func() error {
+		return contain.Do(s.log, "reload the configuration", func() error { return s.reloadConfig(ctx) })
+	}, options)
+	certs := pki.NewWatcher(func() []string { return s.paths() }, func() error {
+		return contain.Do(s.log, "reload files", s.filesChanged)
+	}, options)
 	wg.Go(func() { configs.Run(ctx, configForce) })
 	wg.Go(func() { certs.Run(ctx, certForce) })
 	wg.Go(func() {
 		s.store.Watch(ctx, keyPoll, func() error {
-			return errors.Join(s.reloadKeys(ctx), s.reloadDenied(ctx), s.reloadCredentials(ctx))
+			return contain.Do(s.log, "reload from the store", func() error {
+				return errors.Join(s.reloadKeys(ctx), s.reloadDenied(ctx), s.reloadCredentials(ctx))
+			})
 		})
 	})
 	wg.Go(func() {

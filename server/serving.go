@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sangate/sangate/pki/contain"
 	"github.com/sangate/sangate/server/http1"
 )
 
@@ -64,12 +65,15 @@ func (s *Server) serve(ctx context.Context) (err error) {
 
 	s.live.swept.Store(time.Now().UnixNano()) // however long ago New was
 	s.watch(watching, &background)            // from here on the configuration may change
-	background.Go(func() { s.pki.Run(watching, s.materialChanged) })
-	background.Go(func() { s.issuers.Run(watching) })
-	background.Go(func() { s.backend.Run(watching) })
-	background.Go(func() { s.noteUse(watching) })
-	background.Go(func() { s.live.sweep(watching, s.gate, s.cutOff) })
-	background.Go(func() { s.conns.sweep(watching, s.gate, s.opts.Now, s.dropped) })
+	loop := func(doing string, run func(context.Context)) {
+		background.Go(func() { contain.Loop(watching, s.log, doing, run) })
+	}
+	loop("keep certificates current", func(ctx context.Context) { s.pki.Run(ctx, s.materialChanged) })
+	loop("keep key sets current", s.issuers.Run)
+	loop("keep upstreams current", s.backend.Run)
+	loop("note uses of keys", s.noteUse)
+	loop("decide requests again", func(ctx context.Context) { s.live.sweep(ctx, s.gate, s.cutOff) })
+	loop("decide connections again", func(ctx context.Context) { s.conns.sweep(ctx, s.gate, s.opts.Now, s.dropped) })
 	serving.Go(func() { failed <- gateListener.run() })
 	serving.Go(func() { failed <- httpServer.Serve(gateListener) })
 	serving.Go(func() { failed <- adminServer.Serve(s.admin) })
