@@ -77,7 +77,7 @@ profile: bin/vegeta
 attack: build
 	go run ./cmd/attack -binary bin/sangate
 
-# The same in under 90 seconds; latencies are printed, not judged.
+# The same in about 90 seconds; latencies are printed, not judged.
 attack-short: build
 	go run ./cmd/attack -short -binary bin/sangate
 
