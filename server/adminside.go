@@ -31,6 +31,7 @@ func (s *Server) openAdmin() (err error) {
 		}
 	}
 	s.admin = admin.NewListener(l, s.opts.Now)
+	s.admin.OnDrop = s.metrics.ConnectionDropped
 	door, err := s.doorOf(s.config.Load())
 	if err != nil {
 		return errors.Join(err, s.closeAdmin())
@@ -140,6 +141,7 @@ func (s *Server) adminServer() *http.Server {
 				}
 				views.ServeHTTP(w, r)
 			})}),
+		ConnContext:       admin.ConnContext,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      time.Minute,

@@ -192,7 +192,9 @@ func TestStalledHandshakes(t *testing.T) {
 // of the one that is idle for longest, and no other.
 func TestIdleConnections(t *testing.T) {
 	const idle = 1000
-	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string { return yaml + "limits: {maxConnections: 1002, tenantShare: 1, identityShare: 1, handshakeTimeout: 2m}\n" }})
+	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
+		return yaml + "limits: {maxConnections: 1002, tenantShare: 1, identityShare: 1, handshakeTimeout: 2m}\n"
+	}})
 	cert, token := g.Cert("acme"), "Authorization: Bearer "+g.Key("acme")
 	var wires []*wire
 	for range idle {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/server/admission"
 )
 
 // A Door is what the admin listener shows of itself and whom it lets in.
@@ -45,7 +46,11 @@ type Listener struct {
 	net.Listener
 	now  func() time.Time
 	door atomic.Pointer[Door]
-	open chan struct{} // one for each connection
+	room *admission.Room
+
+	// OnDrop, if non-nil, is called for each connection dropped for a newer one. Set
+	// it before the first Accept.
+	OnDrop func(admission.Reason)
 }
 
 // maxOpen bounds the connections.
@@ -53,7 +58,7 @@ const maxOpen = 256
 
 // NewListener takes connections from l.
 func NewListener(l net.Listener, now func() time.Time) *Listener {
-	return &Listener{Listener: l, now: now, open: make(chan struct{}, maxOpen)}
+	return &Listener{Listener: l, now: now, room: admission.NewRoom(maxOpen, maxOpen)}
 }
 
 // Use has the connections that come from now on meet a door; nil: plain HTTP.
@@ -62,37 +67,56 @@ func (l *Listener) Use(d *Door) { l.door.Store(d) }
 // Door returns the one in use, or nil.
 func (l *Listener) Door() *Door { return l.door.Load() }
 
-// Accept implements net.Listener. Who comes while too many are there is sent away.
+// Accept implements net.Listener. When too many connections are open, the one whose
+// last request is longest ago is closed for the new one.
 func (l *Listener) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case l.open <- struct{}{}:
-		default:
-			_ = conn.Close()
-			continue
-		}
-		conn = &counted{conn, sync.OnceFunc(func() { <-l.open })}
-		if d := l.door.Load(); d != nil {
-			conn = tls.Server(conn, d.config(l.now))
-		}
-		return conn, nil
+	raw, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
+	conn := &counted{Conn: raw}
+	conn.place = l.room.Enter(admission.AddressOf(raw), func() {
+		_ = raw.Close() // net/http finds it closed
+		if l.OnDrop != nil {
+			l.OnDrop(admission.AdminFull)
+		}
+	})
+	if d := l.door.Load(); d != nil {
+		return tls.Server(conn, d.config(l.now)), nil
+	}
+	return conn, nil
 }
 
 // counted is a connection that makes room when it is closed.
 type counted struct {
 	net.Conn
-	leave func()
+	place *admission.Place
 }
 
 // Close implements net.Conn.
 func (c *counted) Close() error {
-	c.leave()
+	c.place.Leave()
 	return c.Conn.Close()
+}
+
+type placeKey struct{}
+
+// ConnContext is http.Server.ConnContext.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	if counted, ok := c.(*counted); ok {
+		return context.WithValue(ctx, placeKey{}, counted.place)
+	}
+	return ctx
+}
+
+// touch notes that a whole request came on its connection.
+func touch(r *http.Request) {
+	if p, ok := r.Context().Value(placeKey{}).(*admission.Place); ok {
+		p.Touch()
+	}
 }
 
 func (d *Door) config(now func() time.Time) *tls.Config {
@@ -130,6 +154,7 @@ var (
 // admit looks at a client as it is now: a connection proves nothing about that.
 // The request may last for as long as is left; 0 is without end.
 func (l *Listener) admit(r *http.Request) (left time.Duration, err error) {
+	touch(r)
 	d := l.door.Load()
 	switch {
 	case d == nil:

@@ -119,6 +119,15 @@ func (r *Room) Held() int {
 	return r.held
 }
 
+// Touch makes the place the newest of its address.
+func (p *Place) Touch() {
+	p.room.mu.Lock()
+	defer p.room.mu.Unlock()
+	if p.at != nil {
+		p.group.places.MoveToBack(p.at)
+	}
+}
+
 // Leave gives the place back. It returns why the connection was dropped before, or "".
 func (p *Place) Leave() Reason {
 	p.room.mu.Lock()
