@@ -70,8 +70,10 @@ func certificateCases() []kase {
 		certificateCase("expired-of-our-ca", expiredOfOurs),
 		certificateCase("wrong-ca", wrongCA),
 		certificateCase("rsa-1024", rsaOf(1024)),
-		certificateCase("rsa-4096-leaf", rsaOf(4096)),
+		certificateCase("rsa-3072-leaf", rsaOf(3072)),
 		certificateCase("unknown-key-algorithm", garbageKey),
+		certificateCase("intermediate-named-by-120000-bytes", impostor(attributes(1, strings.Repeat("\n", 120_000), false))),
+		certificateCase("intermediate-of-9000-attributes", impostor(attributes(9_000, "a", false))),
 		certificateCase("1000-certificates", thousand),
 		certificateCase("36-cross-signed-p521", func(string) (*tls.Certificate, error) { return mesh(6, elliptic.P521()) }),
 		certificateCase("100-cross-signed-p256", func(string) (*tls.Certificate, error) { return mesh(10, elliptic.P256()) }),
@@ -239,49 +241,6 @@ func thousand(string) (*tls.Certificate, error) {
 	}
 	for range min(1000, 200_000/len(cert.Certificate[0])) {
 		cert.Certificate = append(cert.Certificate, cert.Certificate[0])
-	}
-	return cert, nil
-}
-
-// mesh has n authorities of one name sign each other, so that the number of
-// chains is n!, none of which ends at a root.
-func mesh(n int, curve elliptic.Curve) (*tls.Certificate, error) {
-	return meshOf(n, curve, func(*x509.Certificate) {})
-}
-
-// constrainedMesh has names and name constraints in each chain, too.
-func constrainedMesh(string) (*tls.Certificate, error) {
-	return meshOf(5, elliptic.P256(), func(c *x509.Certificate) {
-		c.PermittedDNSDomains, c.DNSNames = many(200, "p%05d.example"), many(100, "h%05d.example")
-	})
-}
-
-func meshOf(n int, curve elliptic.Curve, edit func(*x509.Certificate)) (*tls.Certificate, error) {
-	keys := make([]*ecdsa.PrivateKey, n)
-	for i := range keys {
-		var err error
-		if keys[i], err = ecdsa.GenerateKey(curve, rand.Reader); err != nil {
-			return nil, err
-		}
-	}
-	authority := func() *x509.Certificate {
-		c := template("mesh")
-		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
-		edit(c)
-		return c
-	}
-	cert, err := made(template("stranger"), authority(), keys[0], keys[0])
-	if err != nil {
-		return nil, err
-	}
-	for _, subject := range keys {
-		for _, by := range keys {
-			c, err := made(authority(), authority(), subject, by)
-			if err != nil {
-				return nil, err
-			}
-			cert.Certificate = append(cert.Certificate, c.Certificate[0])
-		}
 	}
 	return cert, nil
 }
