@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -209,7 +210,8 @@ func TestAdminTLSReloads(t *testing.T) {
 	}
 }
 
-// So many connections are open at once, and no more; one that is closed makes room.
+// So many connections are open at once, and no more: the one that is idle for longest
+// makes room for a probe, and no other.
 func TestAdminConnectionsAreBounded(t *testing.T) {
 	g := newAdminGate(t, "", nil)
 	addr := strings.TrimPrefix(g.AdminURL, "http://")
@@ -222,16 +224,24 @@ func TestAdminConnectionsAreBounded(t *testing.T) {
 		t.Cleanup(func() { _ = conn.Close() })
 		open = append(open, conn)
 	}
-	scraped := func() bool {
-		status, _ := get(t, http.DefaultClient, g.AdminURL+"/healthz", "")
-		return status == 200
+	dropped := func() float64 { return g.Metric("sangate_connections_dropped_total", "reason", "admin_full") }
+	status, _ := get(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, g.AdminURL+"/healthz", "")
+	if status != 200 {
+		t.Errorf("probe beside 256 connections: status %d, want 200", status)
 	}
-	if scraped() {
-		t.Error("257 connections are open")
+	closed := func(c net.Conn) bool {
+		_ = c.SetReadDeadline(time.Now().Add(2 * time.Second)) // Read says what is wrong
+		_, err := c.Read(make([]byte, 1))
+		return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 	}
-	_ = open[0].Close()
-	if !servertest.WaitFor(scraped, 5*time.Second) {
-		t.Error("nobody comes in the place of one that left")
+	if !closed(open[0]) {
+		t.Error("the oldest connection is still open")
+	}
+	if n := dropped(); n < 1 {
+		t.Errorf("%v connections dropped for admin_full, want at least 1", n)
+	}
+	if closed(open[255]) {
+		t.Error("the newest silent connection was closed, too")
 	}
 }
 
