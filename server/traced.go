@@ -2,11 +2,15 @@ package server
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/mcp"
 	"github.com/sangate/sangate/server/tracing"
 )
@@ -17,7 +21,13 @@ func (s *Server) trace(ctx context.Context, c *config.Config) (err error) {
 	if c.Tracing == nil {
 		return nil
 	}
-	s.tracer, err = tracing.New(ctx, tracing.Options{Endpoint: c.Tracing.Endpoint, Headers: c.Tracing.Headers, Client: c.Tracing.Client(&c.Egress),
+	scrub := credential.NewScrubber(slices.Concat(slices.Collect(maps.Values(c.Tracing.Headers)), c.Secrets, c.Egress.Guard().Secrets())...)
+	for _, value := range c.Tracing.Headers {
+		if _, credentials, ok := strings.Cut(value, " "); ok {
+			scrub.Use(credentials)
+		}
+	}
+	s.tracer, err = tracing.New(ctx, tracing.Options{Endpoint: c.Tracing.Endpoint, Headers: c.Tracing.Headers, Scrub: scrub.String, Client: c.Tracing.Client(&c.Egress),
 		Sample: c.Tracing.Share(), Callers: tracing.Callers(c.Tracing.Callers), Version: s.opts.Version, Logger: s.log, Tell: s.metrics.Spans})
 	return err
 }

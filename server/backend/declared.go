@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sangate/sangate/pki/stepca/atomicfile"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/egress"
 	"github.com/sangate/sangate/server/httptool"
 	"github.com/sangate/sangate/server/openapi"
@@ -29,8 +32,13 @@ func (p *Plan) declare() error {
 		defs = append(defs, imported...)
 	}
 	var err error
-	p.declared, err = httptool.Tools(defs, httptool.Options{Client: p.client(egress.Target{}), Resolver: p.resolver, Authorizer: p.authorizer})
+	p.declared, err = httptool.Tools(defs, httptool.Options{Client: p.client(egress.Target{}), Resolver: p.resolver, Authorizer: p.authorizer, Scrubber: p.scrubber()})
 	return err
+}
+
+// scrubber returns one that knows the secrets of the configuration and of proxies.
+func (p *Plan) scrubber() *credential.Scrubber {
+	return credential.NewScrubber(slices.Concat(p.conf.Secrets, p.guard.Secrets())...)
 }
 
 // imported makes definitions of a document. One that was fetched is kept in the
@@ -76,15 +84,19 @@ func (p *Plan) fetch(address string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	shown, _, _ := strings.Cut(address, "?") // a query may hold a secret
 	client := p.guard.Client(egress.Target{})
 	defer client.CloseIdleConnections()
 	res, err := client.Do(req)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = fmt.Errorf("%s: %w", shown, failed.Err)
+	}
 	if err != nil {
-		return nil, err
+		return nil, p.scrubber().Error(err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answered %d", address, res.StatusCode)
+		return nil, p.scrubber().Error(fmt.Errorf("%s answered %d", shown, res.StatusCode))
 	}
 	return io.ReadAll(io.LimitReader(res.Body, openapi.MaxDocument+1))
 }

@@ -33,7 +33,10 @@ type Config struct {
 
 	Credentials *Credentials `yaml:"credentials"`
 	MCPServers  []MCPServer  `yaml:"mcpServers"`
-	Tools       Toolbox      `yaml:"tools"`
+	// Secrets are values from variables of the environment with the name of a secret.
+	Secrets []string `yaml:"-"`
+
+	Tools Toolbox `yaml:"tools"`
 
 	Limits Limits `yaml:"limits"`
 	Log    Log    `yaml:"log"`

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/sangate/sangate/pki/kms"
+	"github.com/sangate/sangate/server/credential"
 )
 
 // A decoder fills structs from a YAML tree. Unlike the library's own it goes on
@@ -29,6 +31,7 @@ type decoder struct {
 	path     string           // of the value that is being decoded
 	bad      map[string]bool  // paths whose value was refused already
 	problems Problems
+	secrets  []string // values of the environment from variables with the name of a secret
 }
 
 // A place is where a value stands; line and col are 0 where it is no file.
@@ -265,6 +268,9 @@ func (d *decoder) scalarText(n ast.Node) (string, bool) {
 		if !found {
 			d.fail(n, "environment variable %s is not set", ref[2:len(ref)-1])
 			ok = false
+		}
+		if name := ref[2 : len(ref)-1]; value != "" && credential.SecretName(name) && !slices.Contains(d.secrets, value) {
+			d.secrets = append(d.secrets, value)
 		}
 		return value
 	})

@@ -138,6 +138,7 @@ func (d *decoder) check(c *Config) {
 	d.checkCredentials(c.Credentials)
 	d.checkMCPServers(c)
 	d.checkTools(c)
+	c.Secrets = d.secrets
 	d.checkTracing(c.Tracing)
 }
 

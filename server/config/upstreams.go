@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/egress"
 )
 
@@ -31,7 +33,8 @@ type MCPServer struct {
 	CAFile            Path               `yaml:"caFile"`
 	ClientCertificate *ClientCertificate `yaml:"clientCertificate"`
 
-	CA string `yaml:"-"` // what stands in CAFile
+	CA      string   `yaml:"-"` // what stands in CAFile
+	Secrets []string `yaml:"-"` // values above that the upstream must not repeat
 }
 
 // The protocols of an upstream.
@@ -83,8 +86,29 @@ func (d *decoder) checkMCPServers(c *Config) {
 		}
 		d.checkWay(m, bad)
 		m.CA = d.readCA(at+".caFile", m.CAFile)
+		m.Secrets = d.secretsOf(m)
 		d.checkClientCertificate(m.ClientCertificate, at+".clientCertificate")
 	}
+}
+
+// secretsOf returns the values in m that come from variables of the environment with
+// the name of a secret, and those that the command gets in such variables.
+func (d *decoder) secretsOf(m *MCPServer) []string {
+	values := append([]string{m.BaseURL}, m.Command...)
+	var out []string
+	for name, value := range m.Env {
+		values = append(values, value)
+		if credential.SecretName(name) {
+			out = append(out, value)
+		}
+	}
+	for _, secret := range d.secrets {
+		if slices.ContainsFunc(values, func(v string) bool { return strings.Contains(v, secret) }) {
+			out = append(out, secret)
+		}
+	}
+	slices.Sort(out) // the order of a map is no change of the configuration
+	return slices.Compact(out)
 }
 
 // checkWay checks how an upstream is reached.

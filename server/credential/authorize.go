@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,6 +111,21 @@ func (a *Authorizer) token(ctx context.Context, s *Secret) (string, error) {
 	return token.AccessToken, nil
 }
 
+// quoted is text that an error quotes, such as the beginning of an answer that is not HTTP.
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// unquoted returns the text of err without what it quotes: from a peer whose answers are secrets, that may be one.
+func unquoted(err error) string { return quoted.ReplaceAllString(err.Error(), `"…"`) }
+
+// A quotedError hides the text of an error, not what it is.
+type quotedError struct {
+	text string
+	err  error
+}
+
+func (e *quotedError) Error() string        { return e.text }
+func (e *quotedError) Is(target error) bool { return errors.Is(e.err, target) }
+
 // plain is an error of a token endpoint without what it sent: that may hold
 // anything.
 func plain(err error) error {
@@ -121,7 +138,8 @@ func plain(err error) error {
 		return fmt.Errorf("the token endpoint answered %d%s", refused.Response.StatusCode, code)
 	}
 	if failed, ok := errors.AsType[*url.Error](err); ok {
-		return failed
+		shown, _, _ := strings.Cut(failed.URL, "?")
+		return &quotedError{fmt.Sprintf("%s %q: %s", failed.Op, shown, unquoted(failed.Err)), failed}
 	}
 	return errors.New("the token endpoint's answer holds none")
 }

@@ -88,6 +88,9 @@ func (r *Remote) fetch(ctx context.Context, ref Ref) (*Secret, error) {
 	}
 	req.Header.Set("Accept", "application/json")
 	res, err := r.Client.Do(req)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = &quotedError{unquoted(failed.Err), failed}
+	}
 	if err != nil {
 		return nil, unavailable(err)
 	}

@@ -42,7 +42,11 @@ type Guard struct {
 	roots   *x509.CertPool
 	proxy   func(*url.URL) (*url.URL, error)
 	proxies []string // host:port of the proxies, which may stand anywhere
+	secrets []string // passwords for the proxies
 }
+
+// Secrets returns the passwords that the guard sends to proxies.
+func (g *Guard) Secrets() []string { return slices.Clone(g.secrets) }
 
 // New makes a guard.
 func New(opts Options) *Guard {
@@ -53,6 +57,9 @@ func New(opts Options) *Guard {
 	g.proxy = opts.Proxy.ProxyFunc()
 	for _, text := range []string{opts.Proxy.HTTPProxy, opts.Proxy.HTTPSProxy} {
 		if u, err := url.Parse(text); err == nil && u.Host != "" {
+			if password, ok := u.User.Password(); ok {
+				g.secrets = append(g.secrets, password)
+			}
 			g.proxies = append(g.proxies, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), map[string]string{"https": "443", "socks5": "1080"}[u.Scheme], "80")))
 		}
 	}
@@ -142,6 +149,15 @@ func (g *Guard) proxyFor(r *http.Request) (*url.URL, error) {
 	return proxy, nil
 }
 
+// proxyAnswered fails for a proxy that refuses, without the words it does so in: they
+// may repeat its password.
+func proxyAnswered(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("proxy answered %d", res.StatusCode)
+	}
+	return nil
+}
+
 // ErrRedirect refuses to be led elsewhere.
 var ErrRedirect = errors.New("answered with a redirect, which is not followed; write the address it leads to")
 
@@ -168,6 +184,7 @@ func (g *Guard) Client(t Target) *http.Client {
 	}
 	if g.proxy != nil {
 		transport.Proxy = g.proxyFor
+		transport.OnProxyConnectResponse = proxyAnswered
 	}
 	if t.Certificate != nil {
 		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {

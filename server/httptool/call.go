@@ -1,6 +1,7 @@
 package httptool
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type Options struct {
 	Client     *http.Client // behind the guard
 	Resolver   credential.Resolver
 	Authorizer *credential.Authorizer
+	Scrubber   *credential.Scrubber // knows the secrets of the configuration
 }
 
 // The pace of retries.
@@ -36,7 +38,11 @@ func (p *Program) handler(opts Options) tool.Handler {
 	return func(ctx context.Context, call *tool.Call) (*tool.Result, error) {
 		within, cancel := context.WithTimeout(ctx, p.def.Timeout)
 		defer cancel()
-		res, err := p.call(within, opts, call)
+		scrub := opts.Scrubber.Derive()
+		res, err := p.call(within, opts, call, scrub)
+		if clean := scrub.Error(err); clean != err {
+			err = scrubbed(err, clean)
+		}
 		if err != nil && ctx.Err() == nil && within.Err() != nil {
 			return nil, &tool.UpstreamError{Kind: tool.UpstreamTimeout, Err: fmt.Errorf("nothing within %s", p.def.Timeout)}
 		}
@@ -44,7 +50,18 @@ func (p *Program) handler(opts Options) tool.Handler {
 	}
 }
 
-func (p *Program) call(ctx context.Context, opts Options, call *tool.Call) (*tool.Result, error) {
+// scrubbed returns clean, the error without secrets, as the kind of error that err is.
+func scrubbed(err, clean error) error {
+	if _, ok := errors.AsType[*tool.Failure](err); ok {
+		return tool.Errorf("%s", clean)
+	}
+	if failed, ok := errors.AsType[*tool.UpstreamError](err); ok {
+		return &tool.UpstreamError{Kind: failed.Kind, Said: failed.Said, Err: clean}
+	}
+	return clean
+}
+
+func (p *Program) call(ctx context.Context, opts Options, call *tool.Call, scrub *credential.Scrubber) (*tool.Result, error) {
 	args, err := expr.Decode(call.Arguments, p.args)
 	if err != nil {
 		return nil, &tool.InvalidArguments{Problems: []tool.Problem{{Message: err.Error()}}}
@@ -54,18 +71,20 @@ func (p *Program) call(ctx context.Context, opts Options, call *tool.Call) (*too
 	if err != nil {
 		return nil, err
 	}
+	scrub.UseSecret(secret)
 	req, err := p.request(vars, secret)
 	if err != nil {
 		return nil, err
 	}
-	res, err := p.exchange(ctx, opts, req, secret)
+	res, err := p.exchange(ctx, opts, req, secret, scrub, call.Arguments)
 	if err == nil && res.status == http.StatusUnauthorized && secret != nil {
 		// It did nothing yet: once more, if the secret is another by now.
 		opts.Authorizer.Forget(secret)
 		again, resolveErr := p.secret(ctx, opts, call)
 		if resolveErr == nil && (again.Value != secret.Value || again.Type == credential.OAuth2) {
+			scrub.UseSecret(again)
 			if req, err = p.request(vars, again); err == nil {
-				res, err = p.exchange(ctx, opts, req, again)
+				res, err = p.exchange(ctx, opts, req, again, scrub, call.Arguments)
 			}
 		}
 	}
@@ -73,7 +92,36 @@ func (p *Program) call(ctx context.Context, opts Options, call *tool.Call) (*too
 		return nil, err
 	}
 	delete(vars, "secret")
+	// As it is known now: of two secrets that were sent, either may be repeated.
+	res.body = scrub.Bytes(res.body)
+	if isJSON(res.header) {
+		res.body = scrub.JSON(res.body)
+	}
+	scrub.Header(res.header)
 	return p.result(vars, res)
+}
+
+// useRequest adds the credentials of a request that its definition puts there: what
+// the caller sent itself is no secret from the caller.
+func useRequest(scrub *credential.Scrubber, req *http.Request, arguments []byte) {
+	use := func(name, value string) {
+		if credential.SecretName(name) && !bytes.Contains(arguments, []byte(value)) {
+			scrub.Use(value)
+		}
+	}
+	for name, values := range req.Header {
+		for _, value := range values {
+			use(name, value)
+			if _, credentials, ok := strings.Cut(value, " "); ok {
+				use(name, credentials)
+			}
+		}
+	}
+	for name, values := range req.URL.Query() {
+		for _, value := range values {
+			use(name, value)
+		}
+	}
 }
 
 // secret looks the tenant's up, or the one that is named by its id; nil where none
@@ -104,12 +152,13 @@ type response struct {
 }
 
 // exchange sends the request, again where that is safe and may help.
-func (p *Program) exchange(ctx context.Context, opts Options, req *http.Request, secret *credential.Secret) (*response, error) {
+func (p *Program) exchange(ctx context.Context, opts Options, req *http.Request, secret *credential.Secret, scrub *credential.Scrubber, arguments []byte) (*response, error) {
 	if secret != nil && !p.byHand {
 		if err := opts.Authorizer.Authorize(ctx, secret, req.Header); err != nil {
 			return nil, &tool.UpstreamError{Kind: tool.UpstreamUnavailable, Err: err}
 		}
 	}
+	useRequest(scrub, req, arguments)
 	pause := firstPause
 	for try := 1; ; try++ {
 		res, err := p.send(ctx, opts.Client, req)

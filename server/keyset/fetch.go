@@ -40,7 +40,7 @@ func (s *Set) fetch(ctx context.Context) (*Keys, error) {
 	}
 	keys, err := Parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", at, err)
+		return nil, fmt.Errorf("%s: %w", shown(at), err)
 	}
 	return keys, nil
 }
@@ -78,20 +78,26 @@ func (s *Set) get(ctx context.Context, at string) ([]byte, error) {
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	res, err := s.opts.Client.Do(req)
 	if err != nil {
-		return nil, plain(err, at)
+		return nil, plain(err, shown(at))
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answered %d", at, res.StatusCode)
+		return nil, fmt.Errorf("%s answered %d", shown(at), res.StatusCode)
 	}
 	if kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err != nil || kind == "text/html" {
-		return nil, fmt.Errorf("%s answered with %.100q, not JSON", at, res.Header.Get("Content-Type"))
+		return nil, fmt.Errorf("%s answered with %.100q, not JSON", shown(at), res.Header.Get("Content-Type"))
 	}
 	data, err := readAll(res.Body)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", at, err)
+		return nil, fmt.Errorf("%s: %w", shown(at), err)
 	}
 	return data, nil
+}
+
+// shown is a URL without its query, which may hold a secret.
+func shown(at string) string {
+	at, _, _ = strings.Cut(at, "?")
+	return at
 }
 
 // plain leaves the method and URL out that url.Error repeats.

@@ -52,6 +52,7 @@ type sender struct {
 	queue *queue
 	tell  func(result string, n int)
 	log   *slog.Logger
+	scrub func(string) string // removes what was sent in headers; may be nil
 
 	told    time.Time // of a failure, last
 	failing bool      // as far as was told
@@ -82,6 +83,9 @@ func (s *sender) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan)
 		return nil
 	}
 	text := err.Error()
+	if s.scrub != nil {
+		text = s.scrub(text)
+	}
 	s.log.Warn("traces not sent, they are dropped", "spans", s.lost, "err", strings.ToValidUTF8(text[:min(len(text), maxError)], ""))
 	s.told, s.failing, s.lost = time.Now(), true, 0
 	return nil

@@ -40,6 +40,9 @@ type Options struct {
 	Version  string
 	Logger   *slog.Logger
 
+	// Scrub removes the secrets in Headers from a text; nil: nothing.
+	Scrub func(string) string
+
 	// Tell hears what became of how many spans: one of [Results].
 	Tell func(result string, n int)
 }
@@ -62,7 +65,7 @@ func New(ctx context.Context, opts Options) (*Tracer, error) {
 		return nil, fmt.Errorf("tracing: %w", err)
 	}
 	waiting := &queue{tell: opts.Tell}
-	waiting.SpanProcessor = sdktrace.NewBatchSpanProcessor(&sender{SpanExporter: exporter, queue: waiting, tell: opts.Tell, log: opts.Logger}, batching...)
+	waiting.SpanProcessor = sdktrace.NewBatchSpanProcessor(&sender{SpanExporter: exporter, queue: waiting, tell: opts.Tell, log: opts.Logger, scrub: opts.Scrub}, batching...)
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithSpanProcessor(waiting),
 		sdktrace.WithSampler(samplerOf(opts.Callers, opts.Sample)),

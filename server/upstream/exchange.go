@@ -48,6 +48,26 @@ func failureOf(res *tool.Result, err error) string {
 	return tool.UpstreamFailed
 }
 
+// scrubbed removes the secrets sent to the upstream from what an exchange returned.
+// Bytes were looked at when they came; this finds secrets that decoding has revealed.
+func (s *Server) scrubbed(res *tool.Result, err error) (*tool.Result, error) {
+	if err == nil {
+		res.Content, res.Structured = s.scrub.JSON(res.Content), s.scrub.JSON(res.Structured)
+		return res, nil
+	}
+	clean := s.scrub.Error(err)
+	if clean == err {
+		return res, err
+	}
+	if _, ok := errors.AsType[*tool.Failure](err); ok {
+		return nil, tool.Errorf("%s", clean)
+	}
+	if failed, ok := errors.AsType[*tool.UpstreamError](err); ok {
+		return nil, &tool.UpstreamError{Kind: failed.Kind, Said: failed.Said, Err: clean}
+	}
+	return nil, clean
+}
+
 // exchange runs one with the upstream, within its timeout.
 func (s *Server) exchange(ctx context.Context, method, target string, do func(context.Context, link) (*tool.Result, error)) (*tool.Result, error) {
 	l, err := s.current()
@@ -63,6 +83,7 @@ func (s *Server) exchange(ctx context.Context, method, target string, do func(co
 	if said, ok := errors.AsType[*jsonrpc.Error](err); ok {
 		asked.Code(said.Code)
 	}
+	res, err = s.scrubbed(res, err)
 	asked.End(failureOf(res, err))
 	s.opts.OnExchange(ctx, s.conf.Name, time.Since(start))
 	switch {

@@ -57,6 +57,11 @@ type described struct {
 // callTool makes the handler of a tool.
 func (s *Server) callTool(name string) tool.Handler {
 	return func(ctx context.Context, call *tool.Call) (*tool.Result, error) {
+		if report := call.Progress; report != nil {
+			scrubbed := *call
+			scrubbed.Progress = func(done, total float64, message string) { report(done, total, s.scrub.String(message)) }
+			call = &scrubbed
+		}
 		return s.exchange(ctx, "tools/call", name, func(ctx context.Context, l link) (*tool.Result, error) { return l.call(ctx, name, call) })
 	}
 }

@@ -102,6 +102,9 @@ func (o *overHTTP) request(ctx context.Context, method string, params any) (json
 			if event.Len()+len(data) > maxAnswer {
 				return nil, errors.New("an event that is too long")
 			}
+			if event.Len() > 0 {
+				event.WriteByte('\n')
+			}
 			event.WriteString(data)
 			continue
 		}

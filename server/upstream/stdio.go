@@ -13,6 +13,8 @@ import (
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sangate/sangate/server/credential"
 )
 
 // A command has this long to end by itself when its input has ended.
@@ -31,14 +33,15 @@ func (s *Server) spawn(ctx context.Context) (link, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.scrub.UseSecret(secret)
 		cmd.Env = append(cmd.Env, s.conf.CredentialEnv+"="+secret.Value)
 	}
-	p, err := start(cmd, s.log)
+	p, err := start(cmd, s.log, s.scrub)
 	if err != nil {
 		return nil, err
 	}
 	pipe := newPipe(p.in)
-	reader := &lines{source: io.NopCloser(p.out), in: bufio.NewReader(p.out), take: pipe.take}
+	reader := &lines{source: io.NopCloser(p.out), in: bufio.NewReader(p.out), take: pipe.take, scrub: s.scrub.Bytes}
 	l, err := s.session(ctx, &sdk.IOTransport{Reader: reader, Writer: pipe, MaxLineLength: 2 * maxAnswer}, p.stop)
 	if err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ type process struct {
 	once sync.Once
 }
 
-func start(cmd *exec.Cmd, log *slog.Logger) (*process, error) {
+func start(cmd *exec.Cmd, log *slog.Logger, scrub *credential.Scrubber) (*process, error) {
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -72,7 +75,7 @@ func start(cmd *exec.Cmd, log *slog.Logger) (*process, error) {
 	if err != nil {
 		return nil, errors.Join(err, in.Close())
 	}
-	cmd.Stdout, cmd.Stderr = write, &logged{log: log}
+	cmd.Stdout, cmd.Stderr = write, &logged{log: log, scrub: scrub}
 	cmd.WaitDelay = time.Second // others may hold its standard error
 	ownGroup(cmd)
 	err = cmd.Start()
@@ -105,22 +108,31 @@ func (p *process) stop() {
 
 // logged takes what a command says on standard error into the log, line by line.
 type logged struct {
-	log  *slog.Logger
-	line []byte
+	log   *slog.Logger
+	scrub *credential.Scrubber
+	line  []byte
 }
 
-// maxLine bounds a line of the log.
-const maxLine = 2 << 10
+// A line of the log is bounded; more of it is read, so that a secret at its end is
+// found whole.
+const (
+	maxLine = 2 << 10
+	maxRead = 64 << 10
+)
 
 func (l *logged) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
 		part, rest, ended := bytes.Cut(p, []byte("\n"))
-		if room := maxLine - len(l.line); room > 0 {
+		if room := maxRead - len(l.line); room > 0 {
 			l.line = append(l.line, part[:min(len(part), room)]...)
 		}
 		if p = rest; ended {
-			l.log.Debug("command of upstream says", "line", string(l.line))
+			line := l.scrub.Bytes(l.line)
+			if len(l.line) == maxRead {
+				line = l.scrub.Cut(l.line)
+			}
+			l.log.Debug("command of upstream says", "line", string(line[:min(len(line), maxLine)]))
 			l.line = l.line[:0]
 		}
 	}

@@ -62,7 +62,20 @@ type authorized struct {
 // forgetter is a resolver that holds secrets for a while.
 type forgetter interface{ Forget(id int64) }
 
+// RoundTrip returns a response, or an error, without the secrets that were sent to
+// the upstream.
 func (a *authorized) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := a.roundTrip(r)
+	if err != nil {
+		return nil, a.server.scrub.Error(err)
+	}
+	res.Status = a.server.scrub.String(res.Status)
+	a.server.scrub.Header(res.Header)
+	res.Body = a.server.scrub.Reader(res.Body)
+	return res, nil
+}
+
+func (a *authorized) roundTrip(r *http.Request) (*http.Response, error) {
 	res, secret, err := a.send(r)
 	if err != nil || res.StatusCode != http.StatusUnauthorized || secret == nil {
 		return bounded(res, err)
@@ -101,9 +114,11 @@ func (a *authorized) send(r *http.Request) (*http.Response, *credential.Secret, 
 		return nil, nil, errors.Join(err, closeBody(r))
 	}
 	r = r.Clone(r.Context()) // a RoundTripper changes no request
+	a.server.scrub.UseSecret(secret)
 	if err := a.server.opts.Authorizer.Authorize(r.Context(), secret, r.Header); err != nil {
 		return nil, nil, errors.Join(err, closeBody(r))
 	}
+	a.server.scrub.UseHeader(r.Header, secret.Header)
 	res, err := a.base.RoundTrip(traced(r))
 	return res, secret, err
 }

@@ -4,14 +4,16 @@
 // Each [Server] has a cycle of its own: it connects, asks what there is, and asks
 // again after a while, when the server says that it has changed, and after a 401.
 // One that fails keeps what it offered last, marked unavailable, and holds up no
-// other. Nothing of a caller's request but the arguments is passed on, and no
-// secret is held beyond the exchange it is for.
+// other. Nothing of a caller's request but the arguments is passed on. A secret is
+// looked up for each exchange; those sent last are remembered only to remove them
+// from what the upstream returns.
 package upstream
 
 import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -58,6 +60,8 @@ type Server struct {
 	log  *slog.Logger
 	wake chan struct{}
 
+	scrub *credential.Scrubber // knows the secrets sent to the upstream, for what comes back
+
 	shown      []byte        // certificate that the link was made by; of Run
 	vetting    time.Duration // what the last vetting took; of Run
 	stopped    chan struct{}
@@ -84,7 +88,9 @@ type link interface {
 
 // New makes an upstream.
 func New(conf *config.MCPServer, opts Options) *Server {
-	return &Server{conf: conf, opts: opts, log: opts.Logger.With("upstream", conf.Name), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	scrub := credential.NewScrubber(append(opts.Guard.Secrets(), conf.Secrets...)...)
+	return &Server{conf: conf, opts: opts, log: slog.New(scrub.Handler(opts.Logger.Handler())).With("upstream", conf.Name), scrub: scrub,
+		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 }
 
 // Wake has it look again soon.
@@ -111,7 +117,7 @@ func (s *Server) Run(ctx context.Context) {
 	backoff := minBackoff
 	for {
 		begun := time.Now()
-		err := s.contained("look at an upstream", func() error { return s.cycle(ctx) })
+		err := s.scrub.Error(s.contained("look at an upstream", func() error { return s.cycle(ctx) }))
 		if errors.Is(err, contain.ErrPanicked) {
 			s.failed(err)
 		}
@@ -155,6 +161,11 @@ func (s *Server) cycle(ctx context.Context) error {
 	if err != nil {
 		s.failed(err)
 		return err
+	}
+	for _, entries := range [][]json.RawMessage{list.tools, list.resources, list.templates, list.prompts} {
+		for i := range entries {
+			entries[i] = s.scrub.JSON(entries[i])
+		}
 	}
 	return s.found(ctx, list, owner)
 }
@@ -255,6 +266,7 @@ func (s *Server) unlink(l link) link {
 
 // failed keeps what was on offer, and marks it.
 func (s *Server) failed(err error) {
+	err = s.scrub.Error(err)
 	s.mu.Lock()
 	was, first := s.up, s.lastErr == nil
 	s.up, s.lastErr = false, err

@@ -138,6 +138,7 @@ type lines struct {
 	in     *bufio.Reader
 	prefix []byte
 	take   func(line []byte) bool // those that are not the SDK's; may be nil
+	scrub  func(line []byte) []byte
 	out    []byte
 	err    error
 }
@@ -167,6 +168,9 @@ func (l *lines) next() {
 			l.err = err
 			break
 		}
+	}
+	if l.scrub != nil {
+		line = l.scrub(line)
 	}
 	if l.take != nil && l.take(line) {
 		return
