@@ -26,7 +26,7 @@ const maxUsed = 16
 // A Scrubber removes secrets from what the peer they were sent to returns: plain, and in the encodings in which peers
 // usually repeat them (base64, hexadecimal, URL, JSON and HTML escapes). Bytes without a secret pass unchanged. A peer
 // that wants to leak a secret it was given can encode it in other ways; the Scrubber is not a defence against that.
-// The zero value knows no secrets. Safe for concurrent use.
+// The zero value, and nil, know no secrets. Safe for concurrent use.
 type Scrubber struct {
 	forms atomic.Pointer[[][]byte] // longest first
 
@@ -120,6 +120,9 @@ func (s *Scrubber) UseHeader(h http.Header, names ...string) {
 }
 
 func (s *Scrubber) load() [][]byte {
+	if s == nil {
+		return nil
+	}
 	if forms := s.forms.Load(); forms != nil {
 		return *forms
 	}

@@ -69,14 +69,14 @@ func run(t testing.TB, tl *tool.Tool, args string) (string, error) {
 	return res.Text(), nil
 }
 
-// mirror answers with what it was sent.
+// mirror answers with what it was sent, the credential in two parts: as a whole it would be removed from the answer.
 func mirror(t testing.TB) string {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]any{"method": r.Method, "uri": r.RequestURI, "type": r.Header.Get("Content-Type"), "body": string(body),
-			"auth": r.Header.Get("Authorization"), "x": r.Header.Get("X-Key")})
+			"auth": strings.Split(r.Header.Get("Authorization"), " "), "x": r.Header.Get("X-Key")})
 	}))
 	t.Cleanup(srv.Close)
 	return srv.URL
@@ -95,10 +95,10 @@ func TestRequests(t *testing.T) {
 		"json":   {httptool.Definition{Request: httptool.Request{Method: "POST", URL: base, Body: `{"id": args.id, ?"n": args.?n, "free": args.free}`}}, nil, `{"id":"\"}","free":{"x":[9007199254740993]}}`, []string{`"body":"{\"free\":{\"x\":[9007199254740993]},\"id\":\"\\\"}\"}"`, `"type":"application/json"`}},
 		"form":   {httptool.Definition{Request: httptool.Request{Method: "POST", URL: base, Body: `{"id": args.id, "l": args.list}`, BodyType: "form"}}, nil, `{"id":"a&b","list":["x"]}`, []string{`"body":"id=a%26b&l=x"`, `x-www-form-urlencoded`}},
 		"text":   {httptool.Definition{Request: httptool.Request{Method: "PUT", URL: base, Body: `args.id`, BodyType: "text"}}, nil, `{"id":"plain"}`, []string{`"body":"plain"`, `text/plain`, `"method":"PUT"`}},
-		"bearer": {httptool.Definition{Credential: "c", Request: httptool.Request{URL: base}}, &credential.Secret{Type: credential.APIKey, Value: "k"}, `{}`, []string{`"auth":"Bearer k"`}},
-		"basic":  {httptool.Definition{Credential: "c", Request: httptool.Request{URL: base}}, &credential.Secret{Type: credential.Basic, Value: "u:p"}, `{}`, []string{`"auth":"Basic dTpw"`}},
+		"bearer": {httptool.Definition{Credential: "c", Request: httptool.Request{URL: base}}, &credential.Secret{Type: credential.APIKey, Value: "k"}, `{}`, []string{`"auth":["Bearer","k"]`}},
+		"basic":  {httptool.Definition{Credential: "c", Request: httptool.Request{URL: base}}, &credential.Secret{Type: credential.Basic, Value: "u:p"}, `{}`, []string{`"auth":["Basic","dTpw"]`}},
 		"by hand": {httptool.Definition{Credential: "c", Request: httptool.Request{URL: base, Headers: map[string]string{"x-key": `"key " + secret`}}}, &credential.Secret{Type: credential.APIKey, Value: "k"}, `{}`,
-			[]string{`"x":"key k"`, `"auth":""`}},
+			[]string{`"x":"key k"`, `"auth":[""]`}},
 		"response": {httptool.Definition{Request: httptool.Request{URL: base}, Response: `{"s": response.status, "m": response.body.method, "t": response.headers["content-type"]}`}, nil, `{}`, []string{`{"m":"GET","s":200,"t":"application/json"}`}},
 		"a text":   {httptool.Definition{Request: httptool.Request{URL: base}, Response: `response.body.method`}, nil, `{}`, []string{`GET`}},
 	} {
