@@ -23,7 +23,7 @@ func devCommand() *cobra.Command {
 certificate enrolled from it, tenants acme and globex with a client certificate
 and an API key each. Certificates are renewed while it runs. A second start uses
 what is there. Everything printed after the start can be pasted.`,
-		Example: "  sangate dev\n  sangate dev --dir /tmp/gate --listen 127.0.0.1:18443\n  sangate dev --once   # make the files, do not serve",
+		Example: "  sangate dev\n  sangate dev --dir ~/gate --listen 127.0.0.1:18443\n  sangate dev --once   # make the files, do not serve",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := thisVersion()

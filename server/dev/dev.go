@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki/devca"
+	"github.com/sangate/sangate/pki/ownfile"
 	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/server"
 )
@@ -48,6 +50,9 @@ type Gate struct {
 // Run provisions the folder and, unless Once, serves the gate until ctx ends.
 func Run(ctx context.Context, opts Options) (err error) {
 	opts.setDefaults()
+	if err := checkFolder(opts.Dir); err != nil {
+		return err
+	}
 	for _, dir := range []string{opts.Dir, opts.path("clients"), opts.path("state")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
@@ -80,6 +85,18 @@ func Run(ctx context.Context, opts Options) (err error) {
 		return nil
 	}
 	return p.serve(ctx)
+}
+
+// checkFolder refuses a folder in which somebody else has put, or can put, a
+// configuration: it names commands to run.
+func checkFolder(dir string) error {
+	if err := ownfile.CheckDir(dir); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return ownfile.CheckTree(dir)
 }
 
 func (o *Options) setDefaults() {

@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/sangate/sangate/pki/ownfile"
 )
 
 const (
@@ -96,14 +98,25 @@ func claim(file string) (fs.FileInfo, error) {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	info, err := os.Stat(file)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a file: move it out of the way", file)
-	case info.Mode().Perm() != 0o600:
-		err = os.Chmod(file, 0o600)
+	for _, suffix := range []string{"-wal", "-shm", "-journal"} {
+		if info, err := os.Lstat(file + suffix); err == nil {
+			if err := ownfile.CheckFile(file+suffix, info); err != nil {
+				return nil, err
+			}
+		}
+	}
+	info, err := os.Lstat(file)
+	if err == nil {
+		err = ownfile.CheckFile(file, info)
+	}
+	if err == nil && info.Mode().Perm() != 0o600 {
+		// Through a Root a link that takes the place of the file is not followed out of the folder.
+		root, openErr := os.OpenRoot(filepath.Dir(file))
+		if openErr != nil {
+			return nil, openErr
+		}
+		defer root.Close()
+		err = root.Chmod(filepath.Base(file), 0o600)
 	}
 	return info, err
 }
