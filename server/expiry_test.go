@@ -98,6 +98,8 @@ func openStream(t *testing.T, c *http.Client, method, url, body string, headers 
 // What turns false while a connection is open and calls are running: the calls
 // and streams end within a second, the next request is refused, and where it was the
 // certificate, the connection is closed. Another tenant notices nothing.
+//
+// Holds: client/expired-while-connected
 func TestNoLongerGood(t *testing.T) {
 	edit := func(old, new string) func(*testing.T, *servertest.Gate, *atomic.Int64) {
 		return func(_ *testing.T, g *servertest.Gate, _ *atomic.Int64) {

@@ -33,6 +33,8 @@ import (
 // renewals it serves on, says so, and renews when the CA is back; with the CA
 // down past the certificate's end it says that, and gets a new one without a
 // restart.
+//
+// Holds: authority/ca-away
 func TestCADownPastRenewals(t *testing.T) {
 	t.Parallel()
 	ca := steptest.Start(t, steptest.Options{Min: time.Second, Default: 20 * time.Second, NoBackdate: true})

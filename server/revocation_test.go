@@ -22,6 +22,8 @@ func withDenylist(yaml string) string {
 
 // A line of the denylist ends what it names at once, and nobody else; taking it
 // out lets the holder in again; a line that cannot be read changes nothing.
+//
+// Holds: client/revoked-certificate
 func TestDenylist(t *testing.T) {
 	wait, began, release := waiting(t)
 	defer close(release)

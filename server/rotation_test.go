@@ -282,6 +282,8 @@ func rotatePairs(t *testing.T, d *pairFiles, n, burst int) {
 // However the pair is replaced while clients call, no handshake and no call
 // fails, nothing is shown that was not whole, and what was written last is in
 // force.
+//
+// Holds: operator/torn-file
 func TestPairRotations(t *testing.T) {
 	n := *pairRotations
 	rotatePairs(t, newPairFiles(t, servertest.Options{}), n-n/7, 40)

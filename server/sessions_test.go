@@ -73,6 +73,8 @@ func TestBareSDKSharesSessions(t *testing.T) {
 
 // A session belongs to a tenant and an identity: nobody else can use or end it,
 // and a renewed certificate and another token of theirs go on with it.
+//
+// Holds: client/session-of-another
 func TestSessions(t *testing.T) {
 	g, i := withIssuer(t, nil)
 	mcp := g.URL + "/mcp"

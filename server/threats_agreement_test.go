@@ -26,6 +26,9 @@ func everywhere(t *testing.T, g *servertest.Gate, client *http.Client, headers .
 	}
 }
 
+// TestAgreement holds a promise of docs/security.md.
+//
+// Holds: client/factors-agree
 func TestAgreement(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
 		return yaml + `
@@ -110,6 +113,8 @@ func TestAgreement(t *testing.T) {
 }
 
 // What proxies put into headers about a certificate proves nothing.
+//
+// Holds: client/forwarded-certificate
 func TestForwardedCertificatesAreIgnored(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{})
 	other := g.Cert("globex")
@@ -154,6 +159,8 @@ func wantSame(t *testing.T, a, b *http.Response, nameA, nameB string) {
 
 // A tool that is denied is not there: not in the list, and called by its name
 // it is unknown, in both dialects and in every revision.
+//
+// Holds: tenant/denied-is-unknown
 func TestDeniedIsUnknown(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{Tools: mcpTools(t), Config: allowTools})
 	client, token := g.Client(g.Cert("acme")), "Authorization: Bearer "+g.Key("acme")
@@ -211,6 +218,8 @@ func forge(key, secret string) string {
 }
 
 // An id that is not there and a secret that is not right are one answer.
+//
+// Holds: client/key-guessing
 func TestUnknownKeys(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{})
 	client := g.Client(g.Cert("acme"))
@@ -238,6 +247,8 @@ func TestUnknownKeys(t *testing.T) {
 }
 
 // No number of names that peers choose makes a metric series.
+//
+// Holds: stranger/metric-series
 func TestSeriesStayTheSame(t *testing.T) {
 	i := servertest.NewIssuer(t)
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {

@@ -25,6 +25,9 @@ func chunked(g *servertest.Gate, path, body string, headers ...string) string {
 	return request("POST "+path, headers...) + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
 }
 
+// TestPaths holds a promise of docs/security.md.
+//
+// Holds: client/tool-path
 func TestPaths(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
@@ -86,6 +89,9 @@ func TestMethods(t *testing.T) {
 	}
 }
 
+// TestOriginAndHost holds a promise of docs/security.md.
+//
+// Holds: client/origin-and-host
 func TestOriginAndHost(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
@@ -125,6 +131,9 @@ func TestOriginAndHost(t *testing.T) {
 	}
 }
 
+// TestBodies holds a promise of docs/security.md.
+//
+// Holds: client/call-body
 func TestBodies(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
@@ -195,6 +204,8 @@ func TestBodies(t *testing.T) {
 
 // However a request is delimited, what is inside its body is never answered as
 // a second one.
+//
+// Holds: stranger/request-smuggling
 func TestOneRequestIsOne(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")

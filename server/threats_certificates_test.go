@@ -73,6 +73,9 @@ func wantChange(t *testing.T, g *servertest.Gate, name, label string, before, wa
 
 const acmeURI = "spiffe://example.org/tenant/acme/agent"
 
+// TestCertificatesRefusedAtHandshake holds a promise of docs/security.md.
+//
+// Holds: stranger/bad-certificate
 func TestCertificatesRefusedAtHandshake(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{})
 	leaf := func(edit func(*pkitest.Leaf)) *pkitest.Cert {
@@ -207,6 +210,8 @@ func (l *logLines) Write(p []byte) (int, error) {
 
 // Names that parse, and must not be used: told by their reason, whatever the
 // token, and one line of the log each.
+//
+// Holds: client/one-tenant-per-name
 func TestNamesRefused(t *testing.T) {
 	log := new(logLines)
 	g := servertest.Start(t, servertest.Options{Log: log, Config: func(yaml string) string {

@@ -102,6 +102,9 @@ func wantError(t *testing.T, res *http.Response, status int, code string) map[st
 
 const decisions = "sangate_auth_decisions_total"
 
+// TestHeaders holds a promise of docs/security.md.
+//
+// Holds: client/authorization-header
 func TestHeaders(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{})
 	cert, key := g.Cert("acme"), g.Key("acme")

@@ -33,6 +33,8 @@ func jwtOf(token string) string { return "Authorization: Bearer " + token }
 
 // Every line of threats.md under Tokens that is about one token, over a real
 // listener; where no reason stands it must get in.
+//
+// Holds: client/token-forgery
 func TestTokens(t *testing.T) {
 	var seen atomic.Int32 // whoever fetches a key from where a token says
 	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen.Add(1) }))

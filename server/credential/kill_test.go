@@ -62,6 +62,8 @@ func secretOf(n int) string { return fmt.Sprintf("TOPSECRET-%d-hunter2", n) }
 // kill -9 at any point of 500 writes: each credential has the value that was
 // acknowledged last, or the one that was being written. In the files of the
 // database there is no secret.
+//
+// Holds: operator/killed-while-writing
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
