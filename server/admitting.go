@@ -30,6 +30,7 @@ const proxies = "@proxies"
 func (l *listener) greet(c *connection, from netip.Prefix, place *admission.Place, base *tls.Config) {
 	stop := context.AfterFunc(l.ctx, c.Drop)
 	defer stop()
+	defer place.Leave() // if something panics
 	hello, err := admission.ReadHello(c.Conn, l.helloTimeout)
 	if err != nil {
 		defer c.Close()
@@ -60,10 +61,12 @@ func (l *listener) greet(c *connection, from netip.Prefix, place *admission.Plac
 	}
 	stop() // from here on the context of the handshake does it
 	c.slot = slot
+	defer func() {
+		if slot.Release() {
+			l.metrics.ConnectionDropped(admission.HandshakeStall)
+		}
+	}()
 	l.handshake(c, tls.Server(c, base))
-	if slot.Release() {
-		l.metrics.ConnectionDropped(admission.HandshakeStall)
-	}
 }
 
 // most returns a share of n, at least 1.

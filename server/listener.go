@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/contain"
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/admission"
 	"github.com/sangate/sangate/server/auth"
@@ -87,7 +88,7 @@ func (l *listener) run() error {
 		c := &connection{Conn: raw, closed: func() {}}
 		from := admission.AddressOf(raw)
 		place := l.silent.Enter(from, c.Drop) // here, so that no more wait than there is room for
-		l.wg.Go(func() { l.greet(c, from, place, base) })
+		l.wg.Go(func() { l.contained(c, func() { l.greet(c, from, place, base) }) })
 	}
 }
 
@@ -137,10 +138,19 @@ func (l *listener) handshake(c *connection, conn *tls.Conn) {
 		return
 	}
 	l.wg.Go(func() { // without what the handshake's stack has grown to
-		if c.http1.Serve() {
-			l.pass(c.http1)
-		}
+		l.contained(c, func() {
+			if c.http1.Serve() {
+				l.pass(c.http1)
+			}
+		})
 	})
+}
+
+// contained closes the connection if serve, which reads what a stranger sends, panics.
+func (l *listener) contained(c *connection, serve func()) {
+	if contain.Do(l.log, "serve a connection", func() error { serve(); return nil }) != nil {
+		_ = c.Close()
+	}
 }
 
 // pass has net/http serve a connection.

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/sangate/sangate/pki/contain"
 )
 
 // Run looks certificates up until ctx ends, and returns when all looks ended.
@@ -45,7 +47,12 @@ func (c *Cache) work(ctx context.Context) {
 
 // look asks about e once, keeps what came of it, and tells about it.
 func (c *Cache) look(ctx context.Context, e *Entry) {
-	a, outcome, err := c.ask(ctx, e)
+	var a *answer
+	outcome := Failed
+	err := contain.Do(c.opts.Logger, "ask an OCSP responder", func() (err error) {
+		a, outcome, err = c.ask(ctx, e)
+		return err
+	})
 	now := c.opts.Now()
 	c.mu.Lock()
 	e.busy = false

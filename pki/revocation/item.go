@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sangate/sangate/pki/contain"
 )
 
 // Pauses between looks. A list that its issuer is late with is asked for more
@@ -84,7 +86,11 @@ func (it *item) begin() time.Duration {
 func (it *item) refresh(ctx context.Context, anew bool) (time.Duration, error) {
 	it.mu.Lock()
 	defer it.mu.Unlock()
-	outcome, err := it.look(ctx, anew)
+	outcome := Failed
+	err := contain.Do(it.source.opts.Logger, "refresh a CRL", func() (err error) {
+		outcome, err = it.look(ctx, anew)
+		return err
+	})
 	if ctx.Err() != nil && outcome == Failed {
 		return 0, fmt.Errorf("%s: %w", it.name, ctx.Err())
 	}

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+
+	"github.com/sangate/sangate/pki/contain"
 )
 
 const (
@@ -41,11 +43,11 @@ func (s *Source) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { s.followEnd(ctx) })
+	wg.Go(func() { contain.Loop(ctx, s.opts.Logger, "follow the end of the SVID", s.followEnd) })
 
 	w := &watcher{ctx: ctx, s: s}
 	for {
-		err := w.watch()
+		err := contain.Do(s.opts.Logger, "watch the SPIFFE agent", w.watch)
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sangate/sangate/pki/contain"
 )
 
 // ManagerOptions shape a [Manager]. Dir is required.
@@ -129,7 +131,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { m.followRoots(ctx) })
+	wg.Go(func() { contain.Loop(ctx, m.opts.Logger, "follow the roots of step-ca", m.followRoots) })
 	return m.renewer.Run(ctx)
 }
 

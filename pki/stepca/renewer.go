@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/sangate/sangate/pki/contain"
 )
 
 // attemptTimeout bounds one attempt, all its calls and Options.Enrol included.
@@ -109,7 +111,11 @@ func (r *Renewer) turn(ctx context.Context) {
 	if r.adopt() {
 		return
 	}
-	op, err := r.attempt(ctx)
+	var op Op
+	err := contain.Do(r.opts.Logger, "renew the certificate", func() (err error) {
+		op, err = r.attempt(ctx)
+		return err
+	})
 	if err == nil {
 		r.failures = 0
 		r.opts.OnEvent(r.event(op, nil))

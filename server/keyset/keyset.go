@@ -23,6 +23,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sangate/sangate/pki/contain"
 )
 
 // Options of a Set. Issuer is required, and Client where the keys are fetched.
@@ -160,7 +162,10 @@ func (s *Set) Run(ctx context.Context) {
 		case <-s.ask:
 			timer.Stop()
 		}
-		err := s.refresh(ctx, func() (*Keys, error) { return s.fetch(ctx) })
+		err := s.refresh(ctx, func() (keys *Keys, err error) {
+			err = contain.Do(s.log, "fetch keys", func() error { keys, err = s.fetch(ctx); return err })
+			return keys, err
+		})
 		s.end()
 		if ctx.Err() != nil {
 			return

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/sangate/sangate/pki/contain"
 )
 
 // firstCertificate bounds the wait for the first certificate of what a changed
@@ -24,16 +27,16 @@ func (k *Keeper) Run(ctx context.Context, changed func()) {
 	}()
 	for ctx.Err() == nil {
 		cur := k.parts()
-		origin.become(ctx, cur.origin, cur.origin.run, k.failed("the certificate is not kept alive"))
+		origin.become(ctx, k.opts.Logger, cur.origin, cur.origin.run, k.failed("the certificate is not kept alive"))
 		if cur.lists == nil {
 			lists.end()
 		} else {
-			lists.become(ctx, cur.lists, cur.lists.Run, k.failed("the revocation lists are not kept fresh"))
+			lists.become(ctx, k.opts.Logger, cur.lists, cur.lists.Run, k.failed("the revocation lists are not kept fresh"))
 		}
 		if cur.ocsp == nil {
 			responders.end()
 		} else {
-			responders.become(ctx, cur.ocsp, cur.ocsp.Run, k.failed("OCSP responders are not asked"))
+			responders.become(ctx, k.opts.Logger, cur.ocsp, cur.ocsp.Run, k.failed("OCSP responders are not asked"))
 		}
 		select {
 		case <-ctx.Done():
@@ -62,8 +65,8 @@ type job struct {
 }
 
 // become ends what runs, unless it is of the same, and runs the other until ctx
-// ends.
-func (j *job) become(ctx context.Context, of any, run func(context.Context) error, failed func(error)) {
+// ends; again after a pause if it panics.
+func (j *job) become(ctx context.Context, log *slog.Logger, of any, run func(context.Context) error, failed func(error)) {
 	if j.of == of {
 		return
 	}
@@ -73,9 +76,11 @@ func (j *job) become(ctx context.Context, of any, run func(context.Context) erro
 	*j = job{of, stop, done}
 	go func() {
 		defer close(done)
-		if err := run(ctx); err != nil {
-			failed(err)
-		}
+		contain.Loop(ctx, log, "keep certificates and revocation data fresh", func(ctx context.Context) {
+			if err := run(ctx); err != nil {
+				failed(err)
+			}
+		})
 	}()
 }
 
@@ -102,7 +107,9 @@ func (k *Keeper) wait(ctx context.Context, p parts) error {
 	defer wg.Wait()
 	defer cancel()
 	ended := make(chan error, 1)
-	wg.Go(func() { ended <- o.run(ctx) })
+	wg.Go(func() {
+		ended <- contain.Do(k.opts.Logger, "get the first certificate", func() error { return o.run(ctx) })
+	})
 	defer k.tell() // whoever listens next looks for himself
 	for !o.ready(t) {
 		select {

@@ -14,6 +14,7 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/sangate/sangate/pki/contain"
 	"github.com/sangate/sangate/server/credential"
 )
 
@@ -41,7 +42,7 @@ func (s *Server) spawn(ctx context.Context) (link, error) {
 		return nil, err
 	}
 	pipe := newPipe(p.in)
-	reader := &lines{source: io.NopCloser(p.out), in: bufio.NewReader(p.out), take: pipe.take, scrub: s.scrub.Bytes}
+	reader := &lines{source: io.NopCloser(p.out), in: bufio.NewReader(p.out), take: s.containedTake(pipe.take), scrub: s.scrub.Bytes}
 	l, err := s.session(ctx, &sdk.IOTransport{Reader: reader, Writer: pipe, MaxLineLength: 2 * maxAnswer}, p.stop)
 	if err != nil {
 		return nil, err
@@ -54,6 +55,15 @@ func (s *Server) spawn(ctx context.Context) (link, error) {
 		s.Wake()
 	})
 	return l, nil
+}
+
+// containedTake returns take for a goroutine of the SDK; it drops a line that makes take panic.
+func (s *Server) containedTake(take func([]byte) bool) func([]byte) bool {
+	return func(line []byte) bool {
+		taken := true
+		_ = s.contained("read a line of an upstream", func() error { taken = take(line); return nil })
+		return taken
+	}
 }
 
 // A process is a running command.
@@ -121,6 +131,7 @@ const (
 )
 
 func (l *logged) Write(p []byte) (int, error) {
+	defer contain.Panic(l.log, "log the standard error of an upstream") // on a goroutine of os/exec
 	n := len(p)
 	for len(p) > 0 {
 		part, rest, ended := bytes.Cut(p, []byte("\n"))
