@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
@@ -60,11 +61,12 @@ type Identity struct {
 	Serial      string   // hexadecimal, lower case, without a leading zero byte
 	Fingerprint [32]byte // SHA-256 of the certificate's DER
 
-	key string
+	keys []string // SANs as text, so that requests need not format them
 }
 
-// Name returns the one name to show a person: the SPIFFE ID, else the first
-// SAN in the order of the certificate.
+// Name returns a name for display if it is not known which SAN maps the certificate:
+// the SPIFFE ID, else the first SAN in the order of the certificate. Certificates of
+// different holders can share it, so nothing may be keyed by it.
 func (id *Identity) Name() string {
 	if id.SPIFFEID != "" {
 		return id.SPIFFEID
@@ -75,15 +77,24 @@ func (id *Identity) Name() string {
 	return id.SANs[0].Value
 }
 
-// Key returns the principal's name as it is compared between two certificates
-// of one holder: a renewed certificate has the same key.
-func (id *Identity) Key() string { return id.key }
-
-func keyOf(sans []SAN, spiffeID string) string {
-	if spiffeID != "" {
-		return "uri:" + spiffeID
+// Key returns SANs[i] with its type, as [SAN.String] does. It does not allocate for
+// identities made by [ParseIdentity].
+func (id *Identity) Key(i int) string {
+	if id.keys == nil {
+		return id.SANs[i].String()
 	}
-	return sans[0].String()
+	return id.keys[i]
+}
+
+// Before reports whether SANs[i] is preferred to SANs[j] as the name of the holder:
+// the SPIFFE ID first, then by type and by value. The order of the names in the
+// certificate does not matter, so a renewed certificate has the same name.
+func (id *Identity) Before(i, j int) bool {
+	a, b := &id.SANs[i], &id.SANs[j]
+	if spiffe := a.Type == URI && a.Value == id.SPIFFEID; spiffe != (b.Type == URI && b.Value == id.SPIFFEID) {
+		return spiffe
+	}
+	return cmp.Or(cmp.Compare(a.Type, b.Type), strings.Compare(a.Value, b.Value)) < 0
 }
 
 // ParseIdentity reads the names of a leaf under strict rules. It returns a
@@ -111,7 +122,10 @@ func ParseIdentity(leaf *x509.Certificate) (*Identity, error) {
 		}
 		spiffeID = san.Value
 	}
-	id.SANs, id.SPIFFEID, id.key = sans, spiffeID, keyOf(sans, spiffeID)
+	id.SANs, id.SPIFFEID, id.keys = sans, spiffeID, make([]string, len(sans))
+	for i := range sans {
+		id.keys[i] = sans[i].String()
+	}
 	return id, nil
 }
 

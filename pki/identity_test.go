@@ -155,7 +155,7 @@ func TestParseIdentityRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			id, err := ParseIdentity(leafWith(tt.in...))
 			requireReason(t, err, tt.want)
-			if id == nil || len(id.SANs) != 0 || id.Name() != "" || id.Key() != "" {
+			if id == nil || len(id.SANs) != 0 || id.Name() != "" {
 				t.Errorf("a refused identity has names: %+v", id)
 			}
 			if i := strings.IndexFunc(err.Error(), func(c rune) bool { return c < ' ' || c == 0x7f }); i >= 0 {
@@ -182,11 +182,11 @@ func TestParseIdentityOfCertificate(t *testing.T) {
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	if id1.Name() != "spiffe://example.org/a" || id1.Key() != "uri:spiffe://example.org/a" {
-		t.Errorf("name %q, key %q", id1.Name(), id1.Key())
+	if id1.Name() != "spiffe://example.org/a" || id1.Key(1) != "uri:spiffe://example.org/a" || id1.Key(0) != "dns:b.example" || !id1.Before(1, 0) || id1.Before(0, 1) {
+		t.Errorf("name %q, key %q", id1.Name(), id1.Key(1))
 	}
-	if id1.Key() != id2.Key() || id1.Fingerprint == id2.Fingerprint || id1.Serial == id2.Serial {
-		t.Error("a renewed certificate keeps its key, and nothing else")
+	if id1.Key(1) != id2.Key(1) || id1.Fingerprint == id2.Fingerprint || id1.Serial == id2.Serial {
+		t.Error("a renewed certificate keeps its names, and nothing else")
 	}
 	onlyCN := ca.Issue(t, pkitest.Leaf{CommonName: "acme"})
 	_, err := ParseIdentity(onlyCN.Leaf)

@@ -76,23 +76,23 @@ func sharesOf(open int, l config.Limits) admission.Bounds {
 	return admission.Bounds{Total: open, Tenant: most(open, l.TenantShare), Identity: most(open, l.IdentityShare), Unmapped: l.MaxUnmapped}
 }
 
-// countedUnder returns the tenant and identity whose share a connection takes;
-// tenant "" if its certificate maps to none.
-func countedUnder(s *auth.Snapshot, peer *pki.Peer) (id, identity string) {
+// countedUnder returns the tenant and identity whose share a connection takes, and
+// the identity's name for display. A certificate that maps to no tenant has tenant ""
+// and is an identity of its own, whatever its names are.
+func countedUnder(s *auth.Snapshot, peer *pki.Peer) (id, identity, name string) {
 	if peer.IdentityErr != nil {
-		return "", ""
+		return "", string(peer.Identity.Fingerprint[:]), ""
 	}
-	identity = peer.Identity.Key()
-	if _, ok := s.Proxies.Find(peer); ok {
-		return proxies, identity
+	if i, ok := s.Proxies.Match(peer); ok {
+		return proxies, peer.Identity.Key(i), peer.Identity.SANs[i].Value
 	}
 	if m, reason := s.Tenants.Identify(peer.Identity); reason == "" {
-		return m.ID, identity
+		return m.ID, peer.Identity.Key(m.SAN), peer.Identity.SANs[m.SAN].Value
 	}
 	if s.Admins != nil {
-		if _, reason := s.Admins.Identify(peer.Identity); reason == "" {
-			return tenant.Admins, identity
+		if m, reason := s.Admins.Identify(peer.Identity); reason == "" {
+			return tenant.Admins, peer.Identity.Key(m.SAN), peer.Identity.SANs[m.SAN].Value
 		}
 	}
-	return "", identity
+	return "", string(peer.Identity.Fingerprint[:]), peer.Identity.Name()
 }

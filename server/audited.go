@@ -63,7 +63,7 @@ func (j *journal) on(kind audit.Kind) bool {
 func who(kind audit.Kind, r *http.Request, d *auth.Decision) *audit.Record {
 	id := d.Principal.Identity
 	out := &audit.Record{Kind: kind, RequestID: answer.RequestID(r.Context()), Remote: r.RemoteAddr, Method: r.Method, Path: r.Pattern,
-		Tenant: d.Principal.TenantID, Identity: id.Name(), Serial: id.Serial, Fingerprint: hex.EncodeToString(id.Fingerprint[:]),
+		Tenant: d.Principal.TenantID, Identity: d.Principal.Name(), Serial: id.Serial, Fingerprint: hex.EncodeToString(id.Fingerprint[:]),
 		Rule: d.Rule, Factors: d.Factors(), KeyID: d.Principal.KeyID, Tool: d.Tool}
 	if t := d.Principal.Token; t != nil {
 		out.Issuer, out.Subject = t.Issuer.Name, t.Subject

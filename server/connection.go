@@ -34,6 +34,7 @@ type connection struct {
 	slot *admission.Slot // nil once the handshake is done
 
 	tenant, identity string       // that it is counted under
+	name             string       // of the identity, for display
 	requests         atomic.Int32 // in progress
 	used             atomic.Int64 // when the last one ended, Unix ns
 }
@@ -76,7 +77,7 @@ func (c *connection) Close() error {
 // identify notes who the handshake proved is there.
 func (c *connection) identify(state tls.ConnectionState) {
 	c.peer = c.snapshot.PKI.PeerOf(&state)
-	c.tenant, c.identity = countedUnder(c.snapshot, c.peer)
+	c.tenant, c.identity, c.name = countedUnder(c.snapshot, c.peer)
 }
 
 type connectionKey struct{}

@@ -42,7 +42,7 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 	if d.OK() {
 		var wait time.Duration
 		var ok bool
-		if grant, wait, ok = s.limiter.Acquire(d.Principal.TenantID, d.Principal.Identity.Key(), d.Tenant.Limits); !ok {
+		if grant, wait, ok = s.limiter.Acquire(d.Principal.TenantID, d.Principal.Key, d.Tenant.Limits); !ok {
 			*d = d.Refused(auth.RateLimited, wait)
 		}
 	}
@@ -78,9 +78,7 @@ func (s *Server) cutOff(q *request, d auth.Decision) {
 // heard for a while; a key that an issuer may have rolled in is waited for, once.
 // The time is that of the decision itself.
 func (s *Server) decide(q *request) {
-	identity := q.asked.Peer.Identity.Key()
-	locked := s.limiter.Locked(identity)
-	q.asked.Locked = locked > 0
+	q.asked.Lockout = s.limiter
 	start := time.Now()
 	s.gate.DecideOn(&q.asked, &q.decision)
 	if q.decision.Missing != nil {
@@ -93,10 +91,8 @@ func (s *Server) decide(q *request) {
 		s.gate.DecideOn(&q.asked, &q.decision)
 	}
 	q.took = time.Since(start)
-	switch d := &q.decision; {
-	case d.Reason == auth.LockedOut:
-		d.RetryAfter = locked
-	case d.Failure():
-		s.limiter.Failed(identity)
+	q.asked.Lockout = nil // a lockout does not end requests in progress
+	if d := &q.decision; d.Failure() {
+		s.limiter.Failed(d.Principal.TenantID, d.Principal.Key)
 	}
 }

@@ -37,7 +37,7 @@ func (s *Server) refuse(r *http.Request, reason auth.Reason) *auth.Decision {
 	q := requestOf(r.Context())
 	d := q.decision.Refused(reason, 0)
 	if d.Failure() {
-		s.limiter.Failed(d.Principal.Identity.Key())
+		s.limiter.Failed(d.Principal.TenantID, d.Principal.Key)
 	}
 	s.record(q, &d, q.took)
 	return &d
@@ -68,7 +68,7 @@ func (s *Server) record(q *request, d *auth.Decision, took time.Duration) {
 	s.log.LogAttrs(q, level, message,
 		slog.String("stage", string(d.Stage)), slog.String("reason", string(d.Reason)), slog.String("detail", detail),
 		slog.String("tenant", d.Principal.TenantID), slog.String("rule", d.Rule),
-		slog.String("identity", d.Principal.Identity.Name()), slog.String("serial", d.Principal.Identity.Serial),
+		slog.String("identity", d.Principal.Name()), slog.String("serial", d.Principal.Identity.Serial),
 		slog.String("via", viaName(d)), slog.String("key", d.Principal.KeyID), slog.Any("token", d.Principal.Token), slog.String("method", r.Method), slog.String("path", r.URL.Path),
 		slog.String("remote", r.RemoteAddr), slog.String("requestId", q.id))
 }

@@ -164,7 +164,7 @@ func (cs *connections) show(atMost int) console.Connections {
 		if c.http1 != nil {
 			protocol = "HTTP/1.1"
 		}
-		out.List = append(out.List, console.Connection{Remote: c.RemoteAddr().String(), Identity: c.peer.Identity.Name(), Protocol: protocol, Since: c.since, NotAfter: c.peer.Leaf.NotAfter})
+		out.List = append(out.List, console.Connection{Remote: c.RemoteAddr().String(), Identity: c.name, Protocol: protocol, Since: c.since, NotAfter: c.peer.Leaf.NotAfter})
 	}
 	return out
 }
@@ -186,7 +186,7 @@ func (l *live) show(atMost int) (out []console.Request, n int) {
 		if n++; n > atMost {
 			continue
 		}
-		r := console.Request{ID: q.id, Tenant: q.decision.Principal.TenantID, Identity: q.asked.Peer.Identity.Name(), Via: nameOf(q.via), Key: keyOf(&q.decision.Principal),
+		r := console.Request{ID: q.id, Tenant: q.decision.Principal.TenantID, Identity: q.decision.Principal.Name(), Via: nameOf(q.via), Key: keyOf(&q.decision.Principal),
 			What: q.http.Method + " " + q.http.URL.Path, Remote: q.http.RemoteAddr, Since: q.began}
 		switch doing := q.doing.Load(); {
 		case doing == listening:
@@ -218,6 +218,9 @@ func (s *Server) showFailure(q *request, f *answer.Failure) {
 func (s *Server) refusal(q *request, d *auth.Decision) console.Refusal {
 	r := console.Refusal{At: s.opts.Now(), Who: nameOf(q.asked.Peer), Via: nameOf(q.via), Tenant: d.Principal.TenantID, Rule: d.Rule, Key: keyOf(&d.Principal), Tool: d.Tool,
 		What: q.http.Method + " " + q.http.URL.Path, Remote: q.http.RemoteAddr, Request: q.id}
+	if d.Principal.SAN != "" {
+		r.Who = d.Principal.SAN
+	}
 	if q.via == nil && d.Via != nil { // it carries nobody that can be named
 		r.Who, r.Via = "", r.Who
 	}

@@ -22,7 +22,7 @@ import (
 const maxComment = 1024
 
 // admin is who asks.
-func admin(r *http.Request) string { return auth.DecisionFrom(r.Context()).Principal.Identity.Name() }
+func admin(r *http.Request) string { return auth.DecisionFrom(r.Context()).Principal.Name() }
 
 func conflict(message string) answer.Error {
 	return answer.Error{Status: http.StatusConflict, Code: "conflict", Message: message}

@@ -70,7 +70,7 @@ func (d *Decision) known(r *Request, c *tenant.Condition) map[string]any {
 	return map[string]any{
 		"tool":     "",
 		"tenant":   map[string]any{"id": d.Principal.TenantID, "vars": vars},
-		"identity": map[string]any{"name": id.Name(), "serial": id.Serial, "sans": sans},
+		"identity": map[string]any{"name": d.Principal.Name(), "serial": id.Serial, "sans": sans},
 		"token":    token,
 	}
 }

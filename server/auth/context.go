@@ -22,7 +22,7 @@ func DecisionFrom(ctx context.Context) *Decision { return ctx.Value(DecisionKey{
 func (d *Decision) Caller() tool.Caller {
 	return tool.Caller{
 		Tenant:   d.Principal.TenantID,
-		Identity: d.Principal.Identity.Name(),
+		Identity: d.Principal.Name(),
 		Serial:   d.Principal.Identity.Serial,
 		NotAfter: d.Principal.NotAfter,
 		Factors:  d.Factors(),

@@ -64,7 +64,13 @@ type Request struct {
 	TenantHeader  []string  // values of X-Octopus-Tenant-Id
 	TenantAlias   bool      // a header that some proxies turn into the tenant header was sent
 	Admin         bool      // it is for /api: the certificate must be an admin's
-	Locked        bool      // the identity has failed too often of late
+	Lockout       Lockout   // nil: no identity is locked out
+}
+
+// Lockout reports how long an identity of a tenant has to wait until it may send a
+// token again; zero if it may now.
+type Lockout interface {
+	Locked(tenant, identity string) time.Duration
 }
 
 // tenantHeader is how a client says which tenant it means.
@@ -81,9 +87,12 @@ func RequestOf(peer, via *pki.Peer, h http.Header) Request {
 	}
 }
 
-// A Principal is who an admitted request comes from.
+// A Principal is who an admitted request comes from. TenantID and Key identify it to
+// everything that is counted or kept for one client.
 type Principal struct {
 	TenantID string
+	Key      string // the SAN that the tenant's rule matched, with its type; "" if none did
+	SAN      string // the same without its type
 	Identity *pki.Identity
 	NotAfter time.Time  // of the certificate
 	KeyID    string     // of the API key, where one was checked
@@ -112,6 +121,15 @@ type Decision struct {
 	pop bool        // by the scheme MTLS_POP, which says that it is bound
 
 	facts map[string]any // that the condition of the policy looks at; nil without one
+}
+
+// Name returns the name of the principal for display: the SAN that the tenant's rule
+// matched, else [pki.Identity.Name].
+func (p *Principal) Name() string {
+	if p.SAN == "" {
+		return p.Identity.Name()
+	}
+	return p.SAN
 }
 
 // OK reports whether the request may pass.
@@ -165,10 +183,12 @@ func (d *Decision) decide(r *Request, now time.Time) Reason {
 	if reason := certificate(d, r, now); reason != "" {
 		return reason
 	}
-	if r.Locked {
+	if r.Lockout != nil {
 		// Policy, but it comes before the token, else it would not keep anybody
 		// from trying.
-		return LockedOut
+		if d.RetryAfter = r.Lockout.Locked(d.Principal.TenantID, d.Principal.Key); d.RetryAfter > 0 {
+			return LockedOut
+		}
 	}
 	if reason := bearer(d, r, now); reason != "" {
 		return reason
@@ -259,5 +279,8 @@ func certificate(d *Decision, r *Request, now time.Time) Reason {
 	m, reason := table.Identify(r.Peer.Identity)
 	d.Tenant, d.Rule = m.Tenant, m.Rule // @admins has the place of a tenant
 	d.Principal.TenantID = m.ID
+	if reason == "" || reason == tenant.Disabled {
+		d.Principal.Key, d.Principal.SAN = r.Peer.Identity.Key(m.SAN), r.Peer.Identity.SANs[m.SAN].Value
+	}
 	return reason
 }

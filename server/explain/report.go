@@ -20,7 +20,8 @@ type Report struct {
 	Stage   string       `json:"stage"`            // where it ended
 	Reason  string       `json:"reason,omitempty"` // of the closed set; none where there is no such tool
 	Tenant  string       `json:"tenant,omitempty"`
-	Rule    string       `json:"rule,omitempty"` // the SAN rule that named the tenant
+	Name    string       `json:"identity,omitempty"` // the SAN that identifies the client
+	Rule    string       `json:"rule,omitempty"`     // the SAN rule that named the tenant
 	Means   string       `json:"means,omitempty"`
 	Likely  string       `json:"likely,omitempty"` // causes
 	Do      string       `json:"do,omitempty"`
@@ -74,7 +75,7 @@ func (r *Report) end(stage, reason string) {
 
 // decided reads the steps off the decision.
 func (r *Report) decided(d *auth.Decision, unknownTool bool) {
-	r.Allowed, r.Tenant, r.Rule = d.OK() && !unknownTool, d.Principal.TenantID, d.Rule
+	r.Allowed, r.Tenant, r.Name, r.Rule = d.OK() && !unknownTool, d.Principal.TenantID, d.Principal.SAN, d.Rule
 	r.end(string(d.Stage), string(d.Reason))
 	last := lastStep(d)
 	for i := range r.Steps[1:] {
@@ -160,6 +161,9 @@ func (r *Report) tenants(d *auth.Decision) (out []string) {
 		} else {
 			out = append(out, fmt.Sprintf("%s: no rule", san))
 		}
+	}
+	if d.Principal.Key != "" && len(d.Principal.Identity.SANs) > 1 {
+		out = append(out, "identity: "+d.Principal.Key)
 	}
 	return out
 }

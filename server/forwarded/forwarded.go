@@ -61,6 +61,20 @@ func (p *Proxies) Find(peer *pki.Peer) (Format, bool) {
 	return "", false
 }
 
+// Match returns the index of the SAN that makes the peer a proxy; if several do, of
+// the one that [pki.Identity.Before] puts first.
+func (p *Proxies) Match(peer *pki.Peer) (san int, ok bool) {
+	if p == nil || peer.IdentityErr != nil {
+		return 0, false
+	}
+	for i := range peer.Identity.SANs {
+		if _, found := p.rules.Lookup(peer.Identity.SANs[i]); found && (!ok || peer.Identity.Before(i, san)) {
+			san, ok = i, true
+		}
+	}
+	return san, ok
+}
+
 // maxPeers bounds the carried certificates that are remembered.
 const maxPeers = 8192
 

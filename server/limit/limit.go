@@ -55,8 +55,11 @@ const (
 // there is no room to count: nobody knows when that ends.
 const full = time.Second
 
-// A key names a count; the whole tenant's has no identity, failures no tenant.
-type key struct{ tenant, identity string }
+// A key names a count; the whole tenant's has no identity.
+type key struct {
+	tenant, identity string
+	failures         bool // of the identity, not its requests
+}
 
 // A shard holds the counts of some tenants, each with all its identities, so
 // that a request needs one lock.
@@ -127,7 +130,7 @@ func (l *Limiter) Acquire(tenant, identity string, limits *Limits) (g Grant, wai
 	defer s.mu.Unlock()
 	g.shard = s
 	if limits.Rate != (Rate{}) {
-		if g.tenant = l.count(s, key{tenant, ""}, now); g.tenant == nil {
+		if g.tenant = l.count(s, key{tenant: tenant}, now); g.tenant == nil {
 			return Grant{}, full, false
 		}
 		wait = g.tenant.wait(&limits.Rate, now)
@@ -137,7 +140,7 @@ func (l *Limiter) Acquire(tenant, identity string, limits *Limits) (g Grant, wai
 		if held != nil {
 			held.running++ // not to be crowded out meanwhile
 		}
-		g.identity = l.count(s, key{tenant, identity}, now)
+		g.identity = l.count(s, key{tenant: tenant, identity: identity}, now)
 		if held != nil {
 			held.running--
 		}

@@ -112,32 +112,32 @@ func TestConcurrent(t *testing.T) {
 func TestFailures(t *testing.T) {
 	c := newClock()
 	l := limit.New(limit.Options{Now: c.now})
-	if l.Locked("a") != 0 {
+	if l.Locked("acme", "a") != 0 {
 		t.Fatal("locked from the start")
 	}
 	for range 10 {
-		if l.Locked("a") != 0 {
+		if l.Locked("acme", "a") != 0 {
 			t.Fatal("locked before ten failures")
 		}
-		l.Failed("a")
+		l.Failed("acme", "a")
 	}
-	wait := l.Locked("a")
-	if wait <= 5*time.Second || wait > 6*time.Second || l.Locked("b") != 0 {
-		t.Fatalf("a waits %s, b %s", wait, l.Locked("b"))
+	wait := l.Locked("acme", "a")
+	if wait <= 5*time.Second || wait > 6*time.Second || l.Locked("acme", "b") != 0 || l.Locked("globex", "a") != 0 {
+		t.Fatalf("a waits %s, b %s, a of another tenant %s", wait, l.Locked("acme", "b"), l.Locked("globex", "a"))
 	}
 	for range 100 {
-		l.Failed("a") // those that were in progress
+		l.Failed("acme", "a") // those that were in progress
 	}
 	c.advance(wait)
-	if l.Locked("a") != 0 {
+	if l.Locked("acme", "a") != 0 {
 		t.Error("locked after its time")
 	}
-	l.Failed("a")
-	if l.Locked("a") == 0 {
+	l.Failed("acme", "a")
+	if l.Locked("acme", "a") == 0 {
 		t.Error("one failure was forgiven, and a second one with it")
 	}
 	c.advance(time.Minute)
-	if l.Locked("a") != 0 {
+	if l.Locked("acme", "a") != 0 {
 		t.Error("never forgiven")
 	}
 }
@@ -150,7 +150,7 @@ func TestBounded(t *testing.T) {
 	limits := &limit.Limits{PerIdentity: limit.Rate{PerSecond: 100, Burst: 100, Concurrent: 1}}
 	g, _, _ := l.Acquire("acme", "busy", limits)
 	for range 20 {
-		l.Failed("failing")
+		l.Failed("acme", "failing")
 	}
 	for n := range 100_000 {
 		id := fmt.Sprint(n)
@@ -167,7 +167,7 @@ func TestBounded(t *testing.T) {
 	if _, _, ok := l.Acquire("acme", "busy", limits); ok {
 		t.Error("what was in progress is no longer counted")
 	}
-	if l.Locked("failing") == 0 {
+	if l.Locked("acme", "failing") == 0 {
 		t.Error("who failed was forgotten")
 	}
 	g.Release()
@@ -196,8 +196,8 @@ func TestInterleaved(t *testing.T) {
 					t.Errorf("%d in progress", n)
 				}
 				if w%2 == 0 {
-					l.Failed("x")
-					l.Locked("x")
+					l.Failed("acme", "x")
+					l.Locked("acme", "x")
 				}
 				running.Add(-1)
 				g.Release()
@@ -213,11 +213,11 @@ func TestInterleaved(t *testing.T) {
 func TestAllocations(t *testing.T) {
 	l := limit.New(limit.Options{})
 	limits := &limit.Limits{Rate: limit.Rate{PerSecond: 1e9, Concurrent: 5}, PerIdentity: limit.Rate{PerSecond: 1e9}}
-	l.Failed("a")
+	l.Failed("acme", "a")
 	if n := testing.AllocsPerRun(100, func() {
 		g, _, _ := l.Acquire("acme", "a", limits)
 		g.Release()
-		l.Locked("a")
+		l.Locked("acme", "a")
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

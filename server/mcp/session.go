@@ -58,7 +58,7 @@ func (s *sessions) begin(d *auth.Decision) string {
 
 // owner is who a session belongs to.
 func owner(d *auth.Decision) string {
-	return d.Principal.TenantID + "\x00" + d.Principal.Identity.Key()
+	return d.Principal.TenantID + "\x00" + d.Principal.Key
 }
 
 func (s *sessions) prove(id []byte, owner string) []byte {

@@ -235,6 +235,44 @@ func brute(rule, name string) bool {
 	return len(p) == len(n)
 }
 
+// TestIdentifyIgnoresOrder checks that of several names that map, the same one identifies
+// the holder in whatever order the certificate has them.
+func TestIdentifyIgnoresOrder(t *testing.T) {
+	tb := table(t, tn("acme", "uri:spiffe://x/acme/*", "uri:https://acme.example/*", "dns:*.acme.example", "email:*@acme.example", "ip:10.0.0.0/8"))
+	tests := []struct {
+		want string
+		sans []string
+	}{
+		{"uri:spiffe://x/acme/1", []string{"uri:https://acme.example/a", "dns:a.acme.example", "uri:spiffe://x/acme/1"}},
+		{"uri:https://acme.example/a", []string{"dns:a.acme.example", "uri:https://acme.example/b", "uri:https://acme.example/a"}},
+		{"dns:a.acme.example", []string{"dns:b.acme.example", "dns:a.acme.example", "email:a@acme.example", "uri:spiffe://x/image"}},
+		{"email:a@acme.example", []string{"email:b@acme.example", "email:a@acme.example", "ip:10.0.0.1"}},
+		{"ip:10.0.0.1", []string{"ip:10.0.0.2", "dns:localhost", "ip:10.0.0.1"}},
+	}
+	for _, tt := range tests {
+		for range tt.sans {
+			tt.sans = append(tt.sans[1:], tt.sans[0])
+			id := &pki.Identity{}
+			for _, s := range tt.sans {
+				id.SANs = append(id.SANs, san(s))
+				if strings.HasPrefix(s, "uri:spiffe:") {
+					id.SPIFFEID = strings.TrimPrefix(s, "uri:")
+				}
+			}
+			m, reason := tb.Identify(id)
+			if reason != "" {
+				t.Fatalf("%q: %s", tt.sans, reason)
+			}
+			if got := id.Key(m.SAN); got != tt.want {
+				t.Errorf("%q: got %s, want %s", tt.sans, got, tt.want)
+			}
+			if found, _ := tb.Lookup(id.SANs[m.SAN]); found.Rule != m.Rule {
+				t.Errorf("%q: rule %s, want that of the name, %s", tt.sans, m.Rule, found.Rule)
+			}
+		}
+	}
+}
+
 func TestIdentifyDoesNotAllocate(t *testing.T) {
 	tb := table(t, tn("acme", "uri:spiffe://x/acme/*"), tn("{tenant}", "uri:spiffe://x/fleet/{tenant}/*"))
 	id := &pki.Identity{SANs: []pki.SAN{san("uri:spiffe://x/fleet/f1/a"), san("dns:a.b.c")}}

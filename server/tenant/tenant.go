@@ -112,6 +112,11 @@ type Match struct {
 	Tenant *Tenant
 	ID     string // the tenant's id: the configured or the captured one
 	Rule   string // the SAN rule that named it
+
+	// SAN is the index of the name that the rule matched. If rules of the tenant match
+	// several, it is the one that [pki.Identity.Before] puts first. The tenant and this
+	// name identify the holder to everything that is counted or kept for one client.
+	SAN int
 }
 
 // Reasons of the look-up, beside those of pki.
@@ -123,8 +128,8 @@ const (
 
 // Identify returns the one tenant the identity's names map to, or why there is
 // none: [Unmapped], [Ambiguous], [Disabled], or pki.SANInvalid where a captured
-// id is not fit to be one. Names without a rule are passed over. Does not
-// allocate.
+// id is not fit to be one. Names without a rule are passed over. The result does not
+// depend on the order of the names. Does not allocate.
 func (t *Table) Identify(id *pki.Identity) (Match, pki.Reason) {
 	var found Match
 	for i := range id.SANs {
@@ -139,8 +144,8 @@ func (t *Table) Identify(id *pki.Identity) (Match, pki.Reason) {
 		case found.Tenant != nil && (found.Tenant != m.Tenant || found.ID != m.ID):
 			return m, Ambiguous
 		}
-		if found.Tenant == nil {
-			found = m
+		if found.Tenant == nil || id.Before(i, found.SAN) {
+			found, found.SAN = m, i
 		}
 	}
 	switch {
