@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 
 	"go.step.sm/crypto/pemutil"
+
+	"github.com/sangate/sangate/pki/regularfile"
 )
 
 // maxFileBytes bounds one file that is read; [maxBundle] certificates fit.
@@ -17,27 +16,11 @@ const maxFileBytes = 16 << 20
 // errTorn reports a file that is not whole PEM, as while it is being written.
 var errTorn = errors.New("not whole certificates only: cut off, or with something else than certificates in it")
 
-// readFile reads a regular file of bounded size. A pipe or a device would hold
-// up the reader, so they are refused.
+// readFile reads a regular file of bounded size, without a byte order mark.
 func readFile(name string) ([]byte, error) {
-	info, err := os.Stat(name)
+	data, err := regularfile.Read(name, maxFileBytes)
 	if err != nil {
 		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", name)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxFileBytes {
-		return nil, fmt.Errorf("%s: larger than %d bytes", name, maxFileBytes)
 	}
 	return bytes.TrimPrefix(data, []byte("\ufeff")), nil
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/sangate/sangate/pki/regularfile"
 )
 
 // A Watcher calls back when the content behind a set of paths changes, however
@@ -251,14 +253,16 @@ func splitPath(path string) []string {
 	return parts
 }
 
+// maxWatchedBytes bounds one watched file: the largest is a configuration or a CRL.
+const maxWatchedBytes = 128 << 20
+
 // contentDigest hashes names and contents of all files behind the paths; what
 // cannot be read counts by its error's kind.
 func contentDigest(paths []string) (sum [32]byte) {
 	h := sha256.New()
 	add := func(name string) {
-		data, err := readFile(name)
-		fmt.Fprintf(h, "%q %d %t %t\n", name, len(data), err == nil, errors.Is(err, fs.ErrNotExist))
-		h.Write(data)
+		n, err := regularfile.Copy(h, name, maxWatchedBytes)
+		fmt.Fprintf(h, "%q %d %t %t\n", name, n, err == nil, errors.Is(err, fs.ErrNotExist))
 	}
 	for _, path := range paths {
 		if info, err := os.Stat(path); err != nil || !info.IsDir() {

@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -73,16 +71,7 @@ func filesAndClient(pair *pairFlags, ca *caFlags) (stepca.Files, *stepca.Client,
 // readSecret reads a one-time token or password from a file, or standard input
 // where it is "-". Secrets are never taken from a flag's value.
 func readSecret(cmd *cobra.Command, file string) (string, error) {
-	in := cmd.InOrStdin()
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return "", err
-		}
-		defer f.Close()
-		in = f
-	}
-	data, err := io.ReadAll(io.LimitReader(in, 64<<10))
+	data, err := readInput(cmd, file, 64<<10)
 	if err != nil {
 		return "", err
 	}

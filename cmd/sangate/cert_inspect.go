@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -59,13 +59,9 @@ server. They are looked at, not trusted. Exit 3 where something is wrong.`,
 
 // certificatesOf reads a file if there is one of that name, else asks a server.
 func certificatesOf(cmd *cobra.Command, source string) ([]byte, error) {
-	if source == "-" {
-		return io.ReadAll(io.LimitReader(cmd.InOrStdin(), inspect.MaxBytes+1))
-	}
-	f, err := os.Open(source)
-	if err == nil {
-		defer f.Close()
-		return io.ReadAll(io.LimitReader(f, inspect.MaxBytes+1))
+	data, err := readInput(cmd, source, inspect.MaxBytes)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return data, err
 	}
 	if _, _, splitErr := net.SplitHostPort(source); splitErr != nil {
 		return nil, err

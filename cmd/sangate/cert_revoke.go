@@ -15,10 +15,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/pki/revocation"
 	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/pki/stepca/atomicfile"
 	"github.com/sangate/sangate/server/api"
+	"github.com/sangate/sangate/server/material"
 )
 
 // denyFlags say where else a certificate's holder is shut out, and how widely.
@@ -168,7 +170,7 @@ func (f *denyFlags) apply(cmd *cobra.Command, leaf *x509.Certificate, root strin
 
 func addToFile(file string, entries []string, comment string) error {
 	mode := fs.FileMode(0o644)
-	text, err := os.ReadFile(file)
+	text, err := regularfile.Read(file, material.MaxDenylistBytes)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -89,7 +87,6 @@ The token comes from standard input (--token -) or a file. On the command line
 // explainToken reads the token from where it was said to be; nil: none is sent.
 func explainToken(cmd *cobra.Command, token, file string) (*string, error) {
 	given := cmd.Flags().Changed("token")
-	var in io.Reader
 	switch {
 	case given && file != "":
 		return nil, usage(errors.New("give one of --token and --token-file"))
@@ -97,20 +94,13 @@ func explainToken(cmd *cobra.Command, token, file string) (*string, error) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "sangate: a token on the command line is seen by others on this machine; use --token - or --token-file")
 		return &token, nil
 	case given:
-		in = cmd.InOrStdin()
-	case file != "":
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, usage(err)
-		}
-		defer f.Close()
-		in = f
-	default:
+		file = "-"
+	case file == "":
 		return nil, nil
 	}
-	data, err := io.ReadAll(io.LimitReader(in, maxTokenFile))
+	data, err := readInput(cmd, file, maxTokenFile)
 	if err != nil {
-		return nil, err
+		return nil, usage(err)
 	}
 	text := strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff"))
 	return &text, nil

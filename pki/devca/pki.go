@@ -18,6 +18,7 @@ import (
 	"go.step.sm/crypto/pemutil"
 	"go.step.sm/crypto/x509util"
 
+	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/pki/stepca/atomicfile"
 )
 
@@ -68,16 +69,20 @@ func openPKI(dir string, now time.Time) (*pki, error) {
 func loadPKI(dir string) (*pki, error) {
 	var p pki
 	var err error
-	if p.root, err = pemutil.ReadCertificate(filepath.Join(dir, rootFile)); err != nil {
+	if p.root, err = readCertificate(filepath.Join(dir, rootFile)); err != nil {
 		return nil, err
 	}
-	if p.intermediate, err = pemutil.ReadCertificate(filepath.Join(dir, intermediateFile)); err != nil {
+	if p.intermediate, err = readCertificate(filepath.Join(dir, intermediateFile)); err != nil {
+		return nil, err
+	}
+	data, err := regularfile.Read(filepath.Join(dir, interKeyFile), maxFile)
+	if err != nil {
 		return nil, err
 	}
 	// Without a password option pemutil would ask at the terminal.
-	key, err := pemutil.Read(filepath.Join(dir, interKeyFile), pemutil.WithPassword(nil))
+	key, err := pemutil.Parse(data, pemutil.WithPassword(nil))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", interKeyFile, err)
 	}
 	signer, ok := key.(crypto.Signer)
 	if !ok || !keyutil.Equal(signer.Public(), p.intermediate.PublicKey) {
@@ -87,8 +92,7 @@ func loadPKI(dir string) (*pki, error) {
 	if err := p.intermediate.CheckSignatureFrom(p.root); err != nil {
 		return nil, fmt.Errorf("%s is not signed by %s: %w", intermediateFile, rootFile, err)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, provisionerFile))
-	if err != nil {
+	if data, err = regularfile.Read(filepath.Join(dir, provisionerFile), maxFile); err != nil {
 		return nil, err
 	}
 	p.provisioner = new(jose.JSONWebKey)
@@ -96,6 +100,20 @@ func loadPKI(dir string) (*pki, error) {
 		return nil, fmt.Errorf("%s is not a private JSON Web Key", provisionerFile)
 	}
 	return &p, nil
+}
+
+const maxFile = 1 << 20 // bytes of a file of the CA
+
+func readCertificate(name string) (*x509.Certificate, error) {
+	data, err := regularfile.Read(name, maxFile)
+	if err != nil {
+		return nil, err
+	}
+	crt, err := pemutil.ParseCertificate(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return crt, nil
 }
 
 // createPKI makes and writes root, intermediate and provisioner key.

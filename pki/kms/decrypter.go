@@ -32,7 +32,10 @@ func OpenDecrypter(ctx context.Context, keyURI string) (*Decrypter, error) {
 	}
 	var key crypto.Decrypter
 	if able, ok := manager.(apiv1.Decrypter); ok {
-		key, err = able.CreateDecrypter(&apiv1.CreateDecrypterRequest{DecryptionKey: keyURI})
+		request := &apiv1.CreateDecrypterRequest{DecryptionKey: keyURI}
+		if request.DecryptionKeyPEM, err = readSoftKey(u); err == nil {
+			key, err = able.CreateDecrypter(request)
+		}
 	} else {
 		err = errors.New("this system has no keys that decrypt")
 	}

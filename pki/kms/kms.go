@@ -7,19 +7,23 @@
 package kms
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 
 	"go.step.sm/crypto/kms"
 	"go.step.sm/crypto/kms/apiv1"
+	"go.step.sm/crypto/kms/softkms"
 	"go.step.sm/crypto/kms/uri"
 	"go.step.sm/crypto/pemutil"
 
+	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/pki/stepca/atomicfile"
 )
 
@@ -60,7 +64,12 @@ func open(ctx context.Context, keyURI string, create *apiv1.CreateKeyRequest) (*
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %s", Shown(keyURI), withoutPIN(err.Error(), keyURI))
 	}
-	key, err := manager.CreateSigner(&apiv1.CreateSignerRequest{SigningKey: keyURI})
+	request := &apiv1.CreateSignerRequest{SigningKey: keyURI}
+	request.SigningKeyPEM, err = readSoftKey(u)
+	var key crypto.Signer
+	if err == nil {
+		key, err = manager.CreateSigner(request)
+	}
 	if create != nil && errors.Is(err, apiv1.NotFoundError{}) {
 		if key, err = makeKey(manager, create); err != nil {
 			err = fmt.Errorf("there is none, and none could be made: %w", err)
@@ -72,6 +81,25 @@ func open(ctx context.Context, keyURI string, create *apiv1.CreateKeyRequest) (*
 	}
 	return &Key{key, manager}, nil
 }
+
+// readSoftKey returns the content of the file that a URI of softkms names, nil for
+// other systems. The library would read a FIFO or a device without end.
+func readSoftKey(u *uri.URI) ([]byte, error) {
+	if u.Scheme != softkms.Scheme {
+		return nil, nil
+	}
+	name := cmp.Or(u.Get("path"), u.Path, u.Opaque)
+	data, err := regularfile.Read(name, maxKey)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, apiv1.NotFoundError{Message: "key not found"}
+	}
+	if err == nil && len(data) == 0 {
+		return nil, errors.New("the file is empty")
+	}
+	return data, err
+}
+
+const maxKey = 1 << 20 // bytes of a key file
 
 func makeKey(manager apiv1.KeyManager, req *apiv1.CreateKeyRequest) (crypto.Signer, error) {
 	created, err := manager.CreateKey(req)

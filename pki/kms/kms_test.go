@@ -3,6 +3,7 @@ package kms_test
 import (
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.step.sm/crypto/keyutil"
@@ -47,6 +48,22 @@ func TestIsURI(t *testing.T) {
 	} {
 		if kms.IsURI(s) != want {
 			t.Errorf("%q: not %t", s, want)
+		}
+	}
+}
+
+// TestSoftKeyIsRegularFile checks that a key URI which names a FIFO or a device is refused at once.
+func TestSoftKeyIsRegularFile(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{fifo, "/dev/zero"} {
+		if _, err := kms.Open(t.Context(), "softkms:path="+name); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("Open(%s) = %v, want an error that names the kind of file", name, err)
+		}
+		if _, err := kms.OpenDecrypter(t.Context(), "softkms:path="+name); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("OpenDecrypter(%s) = %v, want an error that names the kind of file", name, err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/pki/stepca/atomicfile"
 )
 
@@ -60,14 +61,7 @@ func (it *item) restore() {
 }
 
 func (it *item) read(file string) (*CRL, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > MaxCRLBytes {
-		return nil, errors.New("not a list that was kept")
-	}
-	data, err := os.ReadFile(file)
+	data, err := regularfile.Read(file, MaxCRLBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
+
+	"github.com/sangate/sangate/pki/regularfile"
 )
 
 // A fileOrigin is a regular file. It is read at every look: that is cheap next
@@ -16,19 +17,7 @@ import (
 type fileOrigin string
 
 func (f fileOrigin) read(context.Context, bool) ([]byte, error) {
-	info, err := os.Stat(string(f))
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	file, err := os.Open(string(f))
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return readBounded(file, info.Size())
+	return regularfile.Read(string(f), MaxCRLBytes)
 }
 
 func (fileOrigin) kept() {}

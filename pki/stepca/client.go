@@ -84,7 +84,11 @@ func (c *Client) trust(opts Options) error {
 	case given != 1:
 		return errors.New("give one of the root's fingerprint, a root file or root certificates")
 	case opts.RootFile != "":
-		if roots, err = pemutil.ReadCertificateBundle(opts.RootFile); err != nil {
+		data, err := readFile(opts.RootFile)
+		if err == nil {
+			roots, err = pemutil.ParseCertificateBundle(data)
+		}
+		if err != nil {
 			return fmt.Errorf("root file: %w", err)
 		}
 	case opts.Fingerprint != "":

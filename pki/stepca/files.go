@@ -4,13 +4,11 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"syscall"
 
 	"go.step.sm/crypto/pemutil"
 
+	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/pki/stepca/atomicfile"
 )
 
@@ -98,29 +96,4 @@ func parseKey(data []byte) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// readFile reads a regular file of bounded size. It opens first and looks at
-// what it opened, so that no one swaps the file in between; without O_NONBLOCK
-// a pipe without a writer would hold it up for ever.
-func readFile(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return readOpen(f)
-}
-
-func readOpen(f *os.File) ([]byte, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("larger than %d bytes", maxFile)
-	}
-	return data, err
-}
+func readFile(name string) ([]byte, error) { return regularfile.Read(name, maxFile) }

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
+	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/pki/stepca/atomicfile"
 )
 
@@ -114,12 +114,7 @@ func (f Folder) prune(root *os.Root, versions []string) error {
 }
 
 func readIn(root *os.Root, name string) ([]byte, error) {
-	file, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return readOpen(file)
+	return regularfile.ReadIn(root, name, maxFile)
 }
 
 // versions returns the names of all versions, oldest first.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -113,10 +114,10 @@ func (f *file) size() int64 {
 func (f *file) reopen() error {
 	if info, err := os.Lstat(f.path); err == nil {
 		if err := vet(f.path, info); err != nil {
-			return err // before it is opened: a pipe would wait for its reader
+			return err // before it is opened, which some devices act on
 		}
 	}
-	next, err := os.OpenFile(f.path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	next, err := os.OpenFile(f.path, os.O_CREATE|os.O_RDWR|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return advise(f.path, err)
 	}

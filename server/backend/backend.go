@@ -12,12 +12,12 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"os"
 	"reflect"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/egress"
@@ -122,7 +122,7 @@ func (b *Backend) chain(c *config.Credentials, p *Plan) credential.Chain {
 		remote := &credential.Remote{URL: r.URL, Client: p.client(target), Hold: r.Hold, Now: b.opts.Now}
 		if r.TokenFile != "" {
 			remote.Token = func() (string, error) {
-				data, err := os.ReadFile(string(r.TokenFile))
+				data, err := regularfile.Read(string(r.TokenFile), maxToken)
 				return strings.TrimSpace(string(data)), err
 			}
 		}
@@ -130,6 +130,8 @@ func (b *Backend) chain(c *config.Credentials, p *Plan) credential.Chain {
 	}
 	return chain
 }
+
+const maxToken = 64 << 10 // bytes of a token file
 
 // Declared returns the tools that the configuration declares.
 func (p *Plan) Declared() []*tool.Tool { return p.declared }

@@ -7,12 +7,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/pki/stepca/atomicfile"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
@@ -59,7 +59,7 @@ func (p *Plan) imported(o *config.OpenAPI) ([]httptool.Definition, error) {
 			return defs, atomicfile.Write(copied, text, 0o600)
 		}
 	}
-	kept, readErr := os.ReadFile(copied)
+	kept, readErr := regularfile.Read(copied, openapi.MaxDocument)
 	if readErr != nil {
 		return nil, err
 	}

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 
 	"golang.org/x/net/http/httpproxy"
 
+	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/server/egress"
 )
 
@@ -81,13 +81,15 @@ func (d *decoder) checkEgress(e *Egress) {
 	}
 }
 
+const maxCA = 16 << 20 // bytes of a CA file
+
 // readCA returns what stands in a file of CAs, or reports at a path what is wrong
 // with it.
 func (d *decoder) readCA(path string, file Path) string {
 	if file == "" {
 		return ""
 	}
-	data, err := os.ReadFile(string(file))
+	data, err := regularfile.Read(string(file), maxCA)
 	if err == nil {
 		if _, err = egress.Roots(data); err != nil {
 			err = fmt.Errorf("%s: %w", string(file), err)

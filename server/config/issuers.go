@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -119,11 +118,7 @@ func (d *decoder) checkKeySource(i *Issuer, at string, bad func(key, format stri
 			bad("jwksURL", "%s", err)
 		}
 	case i.JWKSFile != "":
-		data, err := os.ReadFile(string(i.JWKSFile))
-		if err == nil {
-			_, err = keyset.Parse(data)
-		}
-		if err != nil {
+		if _, err := keyset.ReadFile(string(i.JWKSFile)); err != nil {
 			bad("jwksFile", "%s", plainError(err))
 		}
 	}

@@ -2,9 +2,7 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -12,23 +10,18 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/sangate/sangate/pki/regularfile"
 )
 
 // maxFile bounds a configuration file: 100,000 tenants fit several times.
-const maxFile = 256 << 20
+const maxFile = 64 << 20
 
 // Load reads and checks a configuration file, certificates and keys it names
 // included. Overrides are "key=value" with a dotted key, as from --set. The
 // error is [Problems].
 func Load(file string, overrides []string) (*Config, error) {
-	info, err := os.Stat(file)
-	if err == nil && info.Size() > maxFile {
-		err = fmt.Errorf("%d bytes, at most %d are read", info.Size(), maxFile)
-	}
-	if err != nil {
-		return nil, Problems{{File: file, Message: plainError(err)}}
-	}
-	data, err := os.ReadFile(file)
+	data, err := regularfile.Read(file, maxFile)
 	if err != nil {
 		return nil, Problems{{File: file, Message: plainError(err)}}
 	}

@@ -3,7 +3,6 @@ package config
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path"
 	"reflect"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/server/egress"
 	"github.com/sangate/sangate/server/httptool"
 	"github.com/sangate/sangate/server/openapi"
@@ -119,7 +119,7 @@ func (d *decoder) checkOpenAPI(c *Config, names map[string]bool) {
 			}
 			continue
 		}
-		text, err := os.ReadFile(string(o.Document))
+		text, err := regularfile.Read(string(o.Document), openapi.MaxDocument)
 		if err != nil {
 			bad("document", "%s", plainError(err))
 			continue

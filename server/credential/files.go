@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
+
+	"github.com/sangate/sangate/pki/regularfile"
 )
 
 // Files resolves from a folder that is read at each look-up, such as a mounted
@@ -68,21 +69,11 @@ func (f Files) read(name string) (data []byte, err error) {
 		return nil, err
 	}
 	defer root.Close()
-	file, err := root.Open(name)
-	if err != nil {
-		return nil, err
+	data, err = regularfile.ReadIn(root, name, 2*maxValue)
+	if errors.Is(err, regularfile.ErrNotRegular) {
+		return nil, fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fs.ErrNotExist
-	case info.Size() > 2*maxValue:
-		return nil, fmt.Errorf("%s: %d bytes, at most %d are read", name, info.Size(), 2*maxValue)
-	}
-	return io.ReadAll(io.LimitReader(file, 2*maxValue))
+	return data, err
 }
 
 // A Chain asks one resolver after the other; the first that knows the credential

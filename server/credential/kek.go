@@ -15,6 +15,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/sangate/sangate/pki/kms"
+	"github.com/sangate/sangate/pki/regularfile"
 )
 
 // A KEK is the key encryption key: it wraps the keys that secrets are sealed by,
@@ -54,7 +55,7 @@ func OpenKEK(ctx context.Context, ref string, log *slog.Logger) (KEK, error) {
 		if perm := info.Mode().Perm(); perm&0o077 != 0 {
 			log.Warn("others can read the key encryption key", "file", rest, "mode", perm.String())
 		}
-		data, err := os.ReadFile(rest)
+		data, err := regularfile.Read(rest, maxKEK)
 		if err != nil {
 			return nil, err
 		}
@@ -71,6 +72,8 @@ func OpenKEK(ctx context.Context, ref string, log *slog.Logger) (KEK, error) {
 	}
 	return openKMS(ctx, ref)
 }
+
+const maxKEK = 64 << 10 // bytes of a key file
 
 // CreateKEK makes the key that ref names where it is a file that is not there,
 // of mode 0600, and reports whether it did.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki/devca"
+	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/pki/stepca/atomicfile"
 	"github.com/sangate/sangate/server/apikey"
@@ -149,7 +150,7 @@ func (p *provisioner) tokens(ctx context.Context) (err error) {
 	}
 	for _, t := range Tenants {
 		file := p.opts.path("clients", t+".token")
-		old, err := os.ReadFile(file)
+		old, err := regularfile.Read(file, 64<<10)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -18,13 +18,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sangate/sangate/pki/contain"
+	"github.com/sangate/sangate/pki/regularfile"
 )
 
 // Options of a Set. Issuer is required, and Client where the keys are fetched.
@@ -207,21 +207,21 @@ func (s *Set) Reload() error {
 		return nil
 	}
 	return s.refresh(context.Background(), func() (*Keys, error) {
-		f, err := os.Open(s.opts.File)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		data, err := readAll(f)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.opts.File, err)
-		}
-		keys, err := Parse(data)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.opts.File, err)
-		}
-		return keys, nil
+		return ReadFile(s.opts.File)
 	})
+}
+
+// ReadFile reads a JWK Set from a regular file of at most 1 MiB.
+func ReadFile(name string) (*Keys, error) {
+	data, err := regularfile.Read(name, maxBody)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return keys, nil
 }
 
 // refresh takes what get returns, where it is good, and tells of it unless ctx has

@@ -5,12 +5,12 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/ocsp"
+	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/pki/revocation"
 	"github.com/sangate/sangate/pki/sanrule"
 )
@@ -74,13 +74,16 @@ func (k *Keeper) revocation(cur parts) (pki.Revocation, error) {
 	return next.result, err
 }
 
+// MaxDenylistBytes bounds a denylist file.
+const MaxDenylistBytes = 64 << 20
+
 // again reads the file unless it says what it said before, which stays where
 // there is an error.
 func (f denyFile) again(name string) (denyFile, error) {
 	if name == "" {
 		return denyFile{}, nil
 	}
-	data, err := os.ReadFile(name)
+	data, err := regularfile.Read(name, MaxDenylistBytes)
 	if err != nil {
 		return f, fmt.Errorf("denylist: %w", err)
 	}
