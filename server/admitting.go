@@ -47,9 +47,9 @@ func (l *listener) greet(c *connection, from netip.Prefix, place *admission.Plac
 		return
 	}
 	c.head = hello
-	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
+	ctx, cancel := context.WithTimeout(l.ctx, l.timeout) // of the wait for a slot and the handshake together
+	defer cancel()
 	slot, ok := l.handshakes.Acquire(ctx, from, c.Drop)
-	cancel()
 	why := place.Leave()
 	if !ok {
 		if why == "" {
@@ -66,7 +66,7 @@ func (l *listener) greet(c *connection, from netip.Prefix, place *admission.Plac
 			l.metrics.ConnectionDropped(admission.HandshakeStall)
 		}
 	}()
-	l.handshake(c, tls.Server(c, base))
+	l.handshake(ctx, c, tls.Server(c, base))
 }
 
 // most returns a share of n, at least 1.

@@ -48,7 +48,7 @@ func (c *connection) Read(p []byte) (int, error) {
 	}
 	if slot := c.slot; slot != nil {
 		slot.Waits(time.Now())
-		defer slot.Waits(time.Time{})
+		defer func() { slot.Works(time.Now()) }()
 	}
 	return c.Conn.Read(p)
 }

@@ -104,9 +104,7 @@ func (l *listener) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	return c.snapshot.TLS, nil
 }
 
-func (l *listener) handshake(c *connection, conn *tls.Conn) {
-	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
-	defer cancel()
+func (l *listener) handshake(ctx context.Context, c *connection, conn *tls.Conn) {
 	err := conn.HandshakeContext(ctx)
 	l.addresses.note(addressOf(c.Conn), err == nil)
 	if err != nil {

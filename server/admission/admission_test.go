@@ -96,6 +96,45 @@ func TestStalledHandshakeMakesRoom(t *testing.T) {
 	})
 }
 
+// A client that sends a little again and again gives way like a silent one, and the
+// one that has kept the server waiting for longest goes first. Time that the server
+// works for a client does not count.
+//
+// Holds: stranger/trickled-handshakes
+func TestTrickledHandshakeMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := admission.NewHandshakes(3, 3, time.Second)
+		var gone []string
+		acquire := func(name string) *admission.Slot {
+			s, _ := h.Acquire(t.Context(), address(1), func() { gone = append(gone, name) })
+			return s
+		}
+		costly, late, early := acquire("costly"), acquire("late"), acquire("early")
+		early.Waits(time.Now())
+		time.Sleep(400 * time.Millisecond)
+		late.Waits(time.Now())
+		costly.Waits(time.Now())
+		for range 5 { // one byte every 400 ms from both
+			early.Works(time.Now())
+			early.Waits(time.Now())
+			late.Works(time.Now())
+			late.Waits(time.Now())
+			costly.Works(time.Now())
+			time.Sleep(400 * time.Millisecond)
+			costly.Waits(time.Now())
+		}
+		begun := time.Now()
+		for i := range 2 {
+			if _, ok := h.Acquire(t.Context(), address(2+i), func() {}); !ok {
+				t.Fatal("no slot")
+			}
+		}
+		if took := time.Since(begun); took > 0 || fmt.Sprint(gone) != "[early late]" {
+			t.Errorf("dropped %v after %v, want early and then late at once", gone, took)
+		}
+	})
+}
+
 // One address cannot take every slot, and who gives up waiting leaves nothing behind.
 func TestHandshakeSlotsByAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Handshakes bounds the handshakes in flight. When none is free, those whose
-// client has not answered for a while are dropped, and whoever waits comes in by
-// address: the address that holds fewest slots first.
+// Handshakes bounds the handshakes in flight. When none is free, handshakes that
+// have waited too long for their client in total are dropped, however often it sent
+// something. Free slots go to the address that holds fewest, the oldest waiter first.
 type Handshakes struct {
 	max, perAddress int
 	stall           time.Duration
@@ -26,7 +26,8 @@ type Slot struct {
 	of      *Handshakes
 	address netip.Prefix
 	drop    func()
-	since   atomic.Int64 // time since which its client is waited for, Unix ns; 0: the server works
+	since   atomic.Int64 // time at which the current wait for its client began, Unix ns; 0: the server works
+	waited  atomic.Int64 // total of the earlier waits, ns
 	dropped bool         // under of.mu
 }
 
@@ -36,8 +37,8 @@ type waiter struct {
 	granted chan struct{} // closed when slot is in
 }
 
-// NewHandshakes makes one. stall is how long a client may keep a handshake waiting
-// while others wait for its slot.
+// NewHandshakes makes one. stall is the total time that a client may keep a
+// handshake waiting while others wait for a slot.
 func NewHandshakes(max, perAddress int, stall time.Duration) *Handshakes {
 	return &Handshakes{max: max, perAddress: perAddress, stall: stall, slots: make(map[*Slot]struct{}), holds: make(map[netip.Prefix]int)}
 }
@@ -89,14 +90,22 @@ func (s *Slot) Release() (dropped bool) {
 	return s.dropped
 }
 
-// Waits notes that the server waits for the client from now on, or, with the zero
-// time, that it no longer does.
-func (s *Slot) Waits(now time.Time) {
-	if now.IsZero() {
-		s.since.Store(0)
-		return
+// Waits notes that the server waits for the client from now on.
+func (s *Slot) Waits(now time.Time) { s.since.Store(now.UnixNano()) }
+
+// Works notes that a wait that [Slot.Waits] began has ended.
+func (s *Slot) Works(now time.Time) {
+	s.waited.Add(now.UnixNano() - s.since.Swap(0))
+}
+
+// stalled returns how long the client of s has kept the server waiting in total;
+// 0 if the server is working.
+func (s *Slot) stalled(now int64) time.Duration {
+	since := s.since.Load()
+	if since == 0 {
+		return 0
 	}
-	s.since.Store(now.UnixNano())
+	return time.Duration(s.waited.Load() + now - since)
 }
 
 // free removes a slot and lets the next in. Callers hold mu.
@@ -136,20 +145,21 @@ func (h *Handshakes) grant() {
 	}
 }
 
-// dropStalled drops as many stalled handshakes as there are waiters, those of the
-// addresses that hold most first. Callers hold mu.
+// dropStalled drops as many stalled handshakes as there are waiters: those of the
+// addresses that hold most first, then those that stalled for longest. Callers hold mu.
 func (h *Handshakes) dropStalled() {
-	limit := time.Now().Add(-h.stall).UnixNano()
+	now := time.Now().UnixNano()
 	for range len(h.waiting) {
 		var victim *Slot
+		var longest time.Duration
 		for s := range h.slots {
-			since := s.since.Load()
-			if since == 0 || since > limit {
+			stalled := s.stalled(now)
+			if stalled < h.stall {
 				continue
 			}
 			if victim == nil || h.holds[s.address] > h.holds[victim.address] ||
-				h.holds[s.address] == h.holds[victim.address] && since < victim.since.Load() {
-				victim = s
+				h.holds[s.address] == h.holds[victim.address] && stalled > longest {
+				victim, longest = s, stalled
 			}
 		}
 		if victim == nil {
