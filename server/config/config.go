@@ -232,7 +232,7 @@ func defaults() *Config {
 			SilentPerAddress:  1024,
 			MaxHandshakes:     512,
 			TenantShare:       0.75,
-			IdentityShare:     0.5,
+			IdentityShare:     0.65,
 			MaxUnmapped:       128,
 			MaxConnections:    20_000,
 			MaxConnectionAge:  time.Hour,
