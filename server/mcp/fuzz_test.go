@@ -83,7 +83,7 @@ func decisionOf(f *testing.F, tenant, name string) *auth.Decision {
 	if err != nil {
 		f.Fatal(err)
 	}
-	return &auth.Decision{Principal: auth.Principal{TenantID: tenant, Identity: id}}
+	return &auth.Decision{Principal: auth.Principal{TenantID: tenant, Key: "dns:" + name, Identity: id}}
 }
 
 // FuzzSession checks that no header but the one that was handed out is a session of

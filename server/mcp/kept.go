@@ -19,8 +19,20 @@ const (
 	methodSetLevel    = "logging/setLevel"
 )
 
+// Bounds of the sessions that something is remembered for. A session beyond a bound takes
+// the place of the one within it that was changed longest ago.
+const (
+	maxKept         = 10_000
+	maxKeptTenant   = 2_000
+	maxKeptIdentity = 200
+)
+
 // A kept is what is remembered for a session.
 type kept struct {
+	id               sessionID
+	tenant, identity string
+	changed          uint64 // when; counts up
+
 	watched []string // URIs of resources
 	level   string   // of logs; "": the SDK's own
 }
@@ -28,33 +40,104 @@ type kept struct {
 // keeper remembers it, bounded, in this process: the stream of a session has to be
 // where its other requests are.
 type keeper struct {
-	mu   sync.Mutex
-	kept map[sessionID]*kept
+	mu      sync.Mutex
+	kept    map[sessionID]*kept
+	tenants map[string]map[string]map[sessionID]*kept // the same, by tenant and identity
+	changes uint64
 }
 
-// change has do change what is kept for a session.
-func (k *keeper) change(id sessionID, do func(*kept)) {
+// change calls do with what is kept for a session of the principal.
+func (k *keeper) change(p *auth.Principal, id sessionID, do func(*kept)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.kept == nil {
-		k.kept = make(map[sessionID]*kept)
+		k.kept, k.tenants = make(map[sessionID]*kept), make(map[string]map[string]map[sessionID]*kept)
 	}
-	for other := range k.kept {
-		if len(k.kept) < maxEnded || k.kept[id] != nil {
-			break
+	s := k.kept[id]
+	if s == nil {
+		k.makeRoom(p)
+		s = &kept{id: id, tenant: p.TenantID, identity: p.Key}
+		k.insert(s)
+	}
+	k.changes++
+	s.changed = k.changes
+	do(s)
+}
+
+// makeRoom removes a session for one of p if a bound is reached: of the identity, of the
+// identity of the tenant that has most, or of the tenant that has most.
+func (k *keeper) makeRoom(p *auth.Principal) {
+	tenant := k.tenants[p.TenantID]
+	switch {
+	case len(tenant[p.Key]) >= maxKeptIdentity:
+		k.remove(oldest(tenant[p.Key]))
+	case held(tenant) >= maxKeptTenant:
+		k.remove(oldest(largest(tenant)))
+	case len(k.kept) >= maxKept:
+		for _, other := range k.tenants {
+			if held(other) > held(tenant) {
+				tenant = other
+			}
 		}
-		delete(k.kept, other)
+		k.remove(oldest(largest(tenant)))
 	}
-	if k.kept[id] == nil {
-		k.kept[id] = new(kept)
+}
+
+func held(identities map[string]map[sessionID]*kept) (n int) {
+	for _, sessions := range identities {
+		n += len(sessions)
 	}
-	do(k.kept[id])
+	return n
+}
+
+func largest(identities map[string]map[sessionID]*kept) (most map[sessionID]*kept) {
+	for _, sessions := range identities {
+		if len(sessions) > len(most) {
+			most = sessions
+		}
+	}
+	return most
+}
+
+func oldest(sessions map[sessionID]*kept) (first *kept) {
+	for _, s := range sessions {
+		if first == nil || s.changed < first.changed {
+			first = s
+		}
+	}
+	return first
+}
+
+func (k *keeper) insert(s *kept) {
+	identities := k.tenants[s.tenant]
+	if identities == nil {
+		identities = make(map[string]map[sessionID]*kept)
+		k.tenants[s.tenant] = identities
+	}
+	if identities[s.identity] == nil {
+		identities[s.identity] = make(map[sessionID]*kept)
+	}
+	k.kept[s.id], identities[s.identity][s.id] = s, s
+}
+
+func (k *keeper) remove(s *kept) {
+	delete(k.kept, s.id)
+	identities := k.tenants[s.tenant]
+	delete(identities[s.identity], s.id)
+	if len(identities[s.identity]) == 0 {
+		delete(identities, s.identity)
+	}
+	if len(identities) == 0 {
+		delete(k.tenants, s.tenant)
+	}
 }
 
 func (k *keeper) forget(id sessionID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.kept, id)
+	if s := k.kept[id]; s != nil {
+		k.remove(s)
+	}
 }
 
 // watches reports whether a session has subscribed to a resource.
@@ -102,18 +185,18 @@ func (h *Handler) note(id sessionID, r *http.Request, m *message, body []byte) *
 	if json.Unmarshal(body, &said) != nil {
 		return r
 	}
-	uri := said.Params.URI
-	switch can := watchedOf(auth.DecisionFrom(r.Context()).Tools); {
+	uri, d := said.Params.URI, auth.DecisionFrom(r.Context())
+	switch can := watchedOf(d.Tools); {
 	case m.method == methodSubscribe && can[uri]:
-		h.kept.change(id, func(k *kept) {
+		h.kept.change(&d.Principal, id, func(k *kept) {
 			if !slices.Contains(k.watched, uri) && len(k.watched) < maxWatched {
 				k.watched = append(k.watched, uri)
 			}
 		})
 	case m.method == methodUnsubscribe && can[uri]:
-		h.kept.change(id, func(k *kept) { k.watched = slices.DeleteFunc(k.watched, func(u string) bool { return u == uri }) })
+		h.kept.change(&d.Principal, id, func(k *kept) { k.watched = slices.DeleteFunc(k.watched, func(u string) bool { return u == uri }) })
 	case m.method == methodSetLevel && slices.Contains(levels, said.Params.Level):
-		h.kept.change(id, func(k *kept) { k.level = said.Params.Level })
+		h.kept.change(&d.Principal, id, func(k *kept) { k.level = said.Params.Level })
 	}
 	return r
 }
