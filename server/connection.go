@@ -59,6 +59,14 @@ func (c *connection) Idle() (since int64, ok bool) { return c.used.Load(), c.req
 // Drop implements [admission.Member]: whoever serves the connection finds it closed.
 func (c *connection) Drop() { _ = c.Conn.Close() }
 
+// abort closes the connection at once and discards what is not sent yet.
+func (c *connection) abort() {
+	if tcp, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = tcp.SetLinger(0) // closed all the same
+	}
+	_ = c.Conn.Close()
+}
+
 // occupied counts a request as in progress until the returned function is called.
 func (c *connection) occupied() (end func()) {
 	c.requests.Add(1)

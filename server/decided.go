@@ -56,6 +56,10 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 		s.used.note(d.Principal.KeyID, time.Now())
 	}
 	defer q.Release()
+	q.tenant = d.Principal.TenantID
+	q.out.ResponseWriter, q.out.q = w, q
+	w = &q.out
+	defer q.out.end()
 	s.live.add(q)
 	defer s.live.remove(q)
 	s.metrics.Streams.Inc()
@@ -66,12 +70,14 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 	next(w, q.http)
 }
 
-// cutOff ends a request that may go on no longer; the error is what the dialects
-// answer with, if they have not begun.
+// cutOff records that a request in progress is refused, and ends it; only the first call
+// counts. The dialects answer with the error, if their answer has not begun.
 func (s *Server) cutOff(q *request, d auth.Decision) {
+	if !q.refused.CompareAndSwap(nil, &d) {
+		return
+	}
 	s.record(q, &d, 0)
-	e := answer.Refusal(&d, q.tokenSent())
-	q.End(&e)
+	q.End(q.refusal(&d))
 }
 
 // decide asks the gate. An identity that has sent wrong tokens too often is not
@@ -80,6 +86,7 @@ func (s *Server) cutOff(q *request, d auth.Decision) {
 func (s *Server) decide(q *request) {
 	q.asked.Lockout = s.limiter
 	start := time.Now()
+	q.decided = s.opts.Now()
 	s.gate.DecideOn(&q.asked, &q.decision)
 	if q.decision.Missing != nil {
 		// Not on the request itself: its context would stay as it is, without a span.

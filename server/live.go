@@ -49,6 +49,13 @@ func (l *live) remove(q *request) {
 	l.mu.Unlock()
 }
 
+// update replaces the decision on a request, which others may be reading.
+func (l *live) update(q *request, d auth.Decision, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q.decision, q.decided = d, at
+}
+
 // wait returns when no request is in progress.
 func (l *live) wait() {
 	l.mu.Lock()
@@ -66,8 +73,9 @@ func (l *live) wake() {
 	}
 }
 
-// sweep has those cut that would be refused now, each once, until ctx ends.
-func (l *live) sweep(ctx context.Context, gate *auth.Gate, cut func(*request, auth.Decision)) {
+// sweep cuts off the requests that would be refused now, and aborts the answers of those
+// that are still being written some time later, until ctx ends.
+func (l *live) sweep(ctx context.Context, decide func(*request) auth.Decision, cut func(*request, auth.Decision)) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	var batch []*request
@@ -84,9 +92,13 @@ func (l *live) sweep(ctx context.Context, gate *auth.Gate, cut func(*request, au
 			if q.conn.http1 != nil {
 				q.conn.http1.Watch()
 			}
-			if d := gate.Decide(q.asked); !d.OK() && !q.cut {
-				q.cut = true
-				cut(q, d)
+			if q.refused.Load() == nil {
+				if d := decide(q); !d.OK() {
+					cut(q, d)
+				}
+			}
+			if q.refused.Load() != nil {
+				q.out.abortOverdue(time.Now())
 			}
 		}
 		clear(batch)

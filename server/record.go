@@ -21,6 +21,9 @@ import (
 // policy does.
 func (s *Server) admit(r *http.Request, name string, args []byte) *auth.Decision {
 	q := requestOf(r.Context())
+	if refused, _ := s.revalidate(q); refused != nil {
+		return refused // recorded already
+	}
 	if name != "" {
 		q.decision.Call(name, args)
 	}
@@ -101,7 +104,11 @@ func (s *Server) detail(q *request, d *auth.Decision) string {
 // longer, counted and, where it failed, logged. Its error is the tool's, or an
 // *answer.Error.
 func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error) {
-	q, d := requestOf(ctx), auth.DecisionFrom(ctx)
+	q := requestOf(ctx)
+	if err := s.mayStart(q, t, call.Arguments); err != nil {
+		return nil, err
+	}
+	d := auth.DecisionFrom(ctx)
 	q.doing.Store(&t.Name)
 	start := time.Now()
 	if ctx == context.Context(q) {

@@ -37,7 +37,11 @@ type request struct {
 	span trace.Span       // nil: it is not traced
 
 	before, after *request // in live
-	cut           bool     // by the sweep, whose own this is
+
+	tenant  string                        // that the request was admitted for
+	decided time.Time                     // time of decision, by the server's clock
+	refused atomic.Pointer[auth.Decision] // why the request was cut off; nil: it was not
+	out     answerWriter                  // once it is admitted
 
 	header [1]string // the value of X-Request-Id
 }

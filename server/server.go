@@ -202,10 +202,10 @@ func (s *Server) build(ctx context.Context) error {
 	s.gate = auth.NewGate(first, s.opts.Now)
 	s.metrics.Holdings(admin.Holdings{Certificates: s.inForce, Lists: s.pki.Lists, KeySets: s.issuers.Seen})
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
-	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Audit: s.auditChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
-	s.keys = &api.Keys{Store: s.store, Configured: s.configuredKeys, Changed: s.reloadKeys, Audit: s.auditChange, Log: s.log, Now: s.opts.Now, MaxBody: s.limits.MaxBodyBytes,
+	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Audit: s.auditChange, Recheck: s.mayChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
+	s.keys = &api.Keys{Store: s.store, Configured: s.configuredKeys, Changed: s.reloadKeys, Audit: s.auditChange, Recheck: s.mayChange, Log: s.log, Now: s.opts.Now, MaxBody: s.limits.MaxBodyBytes,
 		Knows: func(id string) bool { return id == tenant.Admins || s.gate.Snapshot().Tenants.Knows(id) }}
-	s.credentials = &api.Credentials{Vault: s.backend.Vault, Uses: s.backend.Uses, Changed: s.backend.Refresh, Audit: s.auditChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes,
+	s.credentials = &api.Credentials{Vault: s.backend.Vault, Uses: s.backend.Uses, Changed: s.backend.Refresh, Audit: s.auditChange, Recheck: s.mayChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes,
 		Knows: func(id string) bool { return s.gate.Snapshot().Tenants.Knows(id) }}
 	if err := s.trace(ctx, s.config.Load()); err != nil {
 		return err
@@ -214,7 +214,7 @@ func (s *Server) build(ctx context.Context) error {
 	if s.tracer == nil {
 		traced = nil
 	}
-	s.mcp = mcp.New(mcp.Options{Traced: traced, Admit: s.admit, Refuse: s.refuse, Run: s.run, Bound: s.bound, Listens: listens, MaxBody: s.limits.MaxBodyBytes, Now: s.opts.Now,
+	s.mcp = mcp.New(mcp.Options{Traced: traced, Admit: s.admit, Refuse: s.refuse, Run: s.run, Open: s.open, Listens: listens, MaxBody: s.limits.MaxBodyBytes, Now: s.opts.Now,
 		Version: s.opts.Version, Logger: s.log})
 	s.api = s.apiRoutes()
 	return nil

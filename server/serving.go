@@ -72,7 +72,7 @@ func (s *Server) serve(ctx context.Context) (err error) {
 	loop("keep key sets current", s.issuers.Run)
 	loop("keep upstreams current", s.backend.Run)
 	loop("note uses of keys", s.noteUse)
-	loop("decide requests again", func(ctx context.Context) { s.live.sweep(ctx, s.gate, s.cutOff) })
+	loop("decide requests again", func(ctx context.Context) { s.live.sweep(ctx, s.again, s.cutOff) })
 	loop("decide connections again", func(ctx context.Context) { s.conns.sweep(ctx, s.gate, s.opts.Now, s.dropped) })
 	serving.Go(func() { failed <- gateListener.run() })
 	serving.Go(func() { failed <- httpServer.Serve(gateListener) })

@@ -34,9 +34,14 @@ func plain(s string) bool {
 }
 
 // decode reads a body strictly: each name once, none that is not known.
-func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+//
+// The body may arrive long after the request was admitted: recheck decides again.
+func decode(w http.ResponseWriter, r *http.Request, limit int64, recheck func(*http.Request) error, v any) error {
 	body, err := answer.Body(w, r, limit)
 	if err != nil {
+		return err
+	}
+	if err := recheck(r); err != nil {
 		return err
 	}
 	if err := jsonv2.Unmarshal(body, v, jsonv2.RejectUnknownMembers(true)); err != nil {

@@ -22,7 +22,9 @@ type Credentials struct {
 	// Changed has those look again who refer to it.
 	Changed func(id int64)
 	// Audit hears of what was changed.
-	Audit   func(r *http.Request, action, object string)
+	Audit func(r *http.Request, action, object string)
+	// Recheck decides again about a request whose body has been read.
+	Recheck func(r *http.Request) error
 	Log     *slog.Logger
 	MaxBody int64 // bytes
 }
@@ -79,7 +81,7 @@ func (h *Credentials) Add(w http.ResponseWriter, r *http.Request) {
 		Header      string          `json:"header"`
 		Tenant      string          `json:"tenantId"`
 	}
-	if err := decode(w, r, h.MaxBody, &sent); err != nil {
+	if err := decode(w, r, h.MaxBody, h.Recheck, &sent); err != nil {
 		answer.FailWith(w, r, err)
 		return
 	}
@@ -116,7 +118,7 @@ func (h *Credentials) Update(w http.ResponseWriter, r *http.Request) {
 		Value   string `json:"value"`
 		Version int64  `json:"version"`
 	}
-	if err := decode(w, r, h.MaxBody, &sent); err != nil {
+	if err := decode(w, r, h.MaxBody, h.Recheck, &sent); err != nil {
 		answer.FailWith(w, r, err)
 		return
 	}

@@ -21,7 +21,9 @@ type Keys struct {
 	// Changed puts what is stored in force.
 	Changed func(context.Context) error
 	// Audit hears of what was changed.
-	Audit   func(r *http.Request, action, object string)
+	Audit func(r *http.Request, action, object string)
+	// Recheck decides again about a request whose body has been read.
+	Recheck func(r *http.Request) error
 	Log     *slog.Logger
 	Now     func() time.Time
 	MaxBody int64 // bytes
@@ -48,7 +50,7 @@ func (h *Keys) Mint(w http.ResponseWriter, r *http.Request) {
 		SAN         string `json:"san"`
 		Certificate string `json:"certificate"`
 	}
-	if err := decode(w, r, h.MaxBody, &sent); err != nil {
+	if err := decode(w, r, h.MaxBody, h.Recheck, &sent); err != nil {
 		answer.FailWith(w, r, err)
 		return
 	}
@@ -82,7 +84,7 @@ func (h *Keys) Rotate(w http.ResponseWriter, r *http.Request) {
 		Overlap  string `json:"overlap"`
 		Lifetime string `json:"lifetime"`
 	}
-	if err := decode(w, r, h.MaxBody, &sent); err != nil {
+	if err := decode(w, r, h.MaxBody, h.Recheck, &sent); err != nil {
 		answer.FailWith(w, r, err)
 		return
 	}

@@ -31,7 +31,9 @@ type Revocations struct {
 	// Changed puts what is stored in force.
 	Changed func(context.Context) error
 	// Audit hears of what was changed.
-	Audit   func(r *http.Request, action, object string)
+	Audit func(r *http.Request, action, object string)
+	// Recheck decides again about a request whose body has been read.
+	Recheck func(r *http.Request) error
 	Log     *slog.Logger
 	MaxBody int64 // bytes
 }
@@ -66,7 +68,7 @@ func (h *Revocations) Add(w http.ResponseWriter, r *http.Request) {
 		Entry   string `json:"entry"`
 		Comment string `json:"comment"`
 	}
-	if err := decode(w, r, h.MaxBody, &sent); err != nil {
+	if err := decode(w, r, h.MaxBody, h.Recheck, &sent); err != nil {
 		answer.FailWith(w, r, err)
 		return
 	}

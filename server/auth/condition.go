@@ -91,15 +91,15 @@ func claimsOf(authorization []string) any {
 	return map[string]any{}
 }
 
-// hold holds the arguments of a call against the condition.
-func (d *Decision) hold(c *tenant.Condition, args []byte) {
+// hold evaluates the condition for a call of a tool, prompt or resource.
+func (d *Decision) hold(c *tenant.Condition, name string, args []byte) {
 	decoded, err := expr.Decode(args, nil)
 	if err == nil {
 		facts := map[string]any{"args": decoded}
 		for name, fact := range d.facts {
 			facts[name] = fact
 		}
-		facts["tool"] = d.Tool
+		facts["tool"] = name
 		err = c.Holds(facts)
 	}
 	if err != nil {

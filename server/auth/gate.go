@@ -222,7 +222,16 @@ func (d *Decision) Call(name string, args []byte) {
 		return
 	}
 	if c := d.condition(); c != nil && args != nil {
-		d.hold(c, args)
+		d.hold(c, name, args)
+	}
+}
+
+// Read applies the tenant's condition to a prompt, with its arguments, or a resource,
+// with its URI as the argument uri, of an admitted request. That the tenant may see it
+// is known: it was found in [Decision.Tools].
+func (d *Decision) Read(name string, args []byte) {
+	if c := d.condition(); c != nil && d.OK() {
+		d.hold(c, name, args)
 	}
 }
 

@@ -144,10 +144,24 @@ func missing(needs *tool.NeedsCapability) error {
 	return &jsonrpc.Error{Code: sdk.CodeMissingRequiredClientCapabilities, Message: needs.Error(), Data: data}
 }
 
+// A use is that of a resource or prompt: its name, what is asked for as a JSON object,
+// and the error of one that does not exist.
+type use struct {
+	name    string
+	args    []byte
+	unknown error
+}
+
 // other runs what is behind a resource or prompt; out is filled with its result,
 // unless it asks for more.
-func (h *Handler) other(ctx context.Context, out any, do func(context.Context) (*tool.Result, error)) (*tool.Result, error) {
-	ctx, cancel := h.opts.Bound(ctx)
+func (h *Handler) other(ctx context.Context, u use, out any, do func(context.Context) (*tool.Result, error)) (*tool.Result, error) {
+	ctx, cancel, err := h.opts.Open(ctx, u.name, u.args)
+	if errors.Is(err, ErrDenied) {
+		return nil, u.unknown
+	}
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	res, err := do(ctx)
 	switch {

@@ -45,8 +45,11 @@ func newBench(t testing.TB) *bench {
 			}
 			return d
 		},
-		Run:   func(ctx context.Context, t *tool.Tool, c *tool.Call) (*tool.Result, error) { return t.Call(ctx, c) },
-		Bound: func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithCancel(ctx) }})
+		Run: func(ctx context.Context, t *tool.Tool, c *tool.Call) (*tool.Result, error) { return t.Call(ctx, c) },
+		Open: func(ctx context.Context, _ string, _ []byte) (context.Context, context.CancelFunc, error) {
+			ctx, cancel := context.WithCancel(ctx)
+			return ctx, cancel, nil
+		}})
 	return b
 }
 

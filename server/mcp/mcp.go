@@ -36,9 +36,11 @@ type Options struct {
 	Refuse func(r *http.Request, reason auth.Reason) *auth.Decision
 	// Run calls the tool, timed, counted and logged.
 	Run func(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error)
-	// Bound has a context end when the request may go on no longer, or has
+	// Open decides, right before it is done, whether the resource or prompt of that
+	// name may be used with args, a JSON object: it returns [ErrDenied] if the policy
+	// denies it. The context it returns ends when the request may not go on, or has
 	// taken too long.
-	Bound func(context.Context) (context.Context, context.CancelFunc)
+	Open func(ctx context.Context, name string, args []byte) (context.Context, context.CancelFunc, error)
 	// Listens hears of each request that stays as a stream of what changes; nil:
 	// nobody asks.
 	Listens func(r *http.Request)
@@ -49,6 +51,10 @@ type Options struct {
 	Now     func() time.Time
 	Logger  *slog.Logger
 }
+
+// ErrDenied reports a resource or prompt that the policy denies. Clients are answered as
+// if it did not exist.
+var ErrDenied = errors.New("denied by the tenant's policy")
 
 // A Handler serves /mcp.
 type Handler struct {

@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -53,13 +54,21 @@ func (h *Handler) complete(view *tool.View) func(context.Context, *sdk.CompleteR
 			return out, err
 		}
 		call := &tool.Call{Caller: auth.DecisionFrom(ctx).Caller(), Arguments: json.RawMessage("{}")}
+		known := make(map[string]string)
 		if req.Params.Context != nil && req.Params.Context.Arguments != nil {
-			if call.Arguments, err = json.Marshal(req.Params.Context.Arguments); err != nil {
+			known = maps.Clone(req.Params.Context.Arguments)
+			if call.Arguments, err = json.Marshal(known); err != nil {
 				return nil, err
 			}
 		}
+		known[req.Params.Argument.Name] = req.Params.Argument.Value
+		args, err := json.Marshal(known)
+		if err != nil {
+			return nil, err
+		}
 		var values []string
-		if _, err := h.other(ctx, &values, func(ctx context.Context) (*tool.Result, error) {
+		unknown := invalidParams("There is no such prompt or resource.")
+		if _, err := h.other(ctx, use{name, args, unknown}, &values, func(ctx context.Context) (*tool.Result, error) {
 			return propose.Call(ctx, name, call, req.Params.Argument.Name, req.Params.Argument.Value)
 		}); err != nil {
 			return nil, err

@@ -102,8 +102,12 @@ func (h *Handler) addResource(s *sdk.Server, r *tool.Resource) {
 		if err != nil {
 			return nil, err
 		}
+		args, err := json.Marshal(map[string]string{"uri": req.Params.URI})
+		if err != nil {
+			return nil, err
+		}
 		out := new(sdk.ReadResourceResult)
-		res, err := h.other(ctx, out, func(ctx context.Context) (*tool.Result, error) { return r.Call(ctx, req.Params.URI, call) })
+		res, err := h.other(ctx, use{r.Name, args, sdk.ResourceNotFoundError(req.Params.URI)}, out, func(ctx context.Context) (*tool.Result, error) { return r.Call(ctx, req.Params.URI, call) })
 		if err == nil && len(res.Asks) > 0 {
 			out.InputRequests, out.RequestState, err = h.asked(ctx, methodRead, r.Name, res)
 		}
@@ -134,18 +138,27 @@ func (h *Handler) addPrompt(s *sdk.Server, p *tool.Prompt) {
 	s.AddPrompt(&described, func(ctx context.Context, req *sdk.GetPromptRequest) (*sdk.GetPromptResult, error) {
 		call, err := h.callOf(ctx, methodGet, p.Name, req.ClientCapabilities(), req.Params.InputResponses, req.Params.RequestState)
 		if err == nil {
-			call.Arguments, err = json.Marshal(req.Params.Arguments)
+			call.Arguments, err = promptArguments(req.Params.Arguments)
 		}
 		if err != nil {
 			return nil, err
 		}
 		out := new(sdk.GetPromptResult)
-		res, err := h.other(ctx, out, func(ctx context.Context) (*tool.Result, error) { return p.Call(ctx, call) })
+		unknown := invalidParams(fmt.Sprintf("unknown prompt %q", p.Name)) // as the SDK has it
+		res, err := h.other(ctx, use{p.Name, call.Arguments, unknown}, out, func(ctx context.Context) (*tool.Result, error) { return p.Call(ctx, call) })
 		if err == nil && len(res.Asks) > 0 {
 			out.InputRequests, out.RequestState, err = h.asked(ctx, methodGet, p.Name, res)
 		}
 		return out, err
 	})
+}
+
+// promptArguments encodes the arguments of a prompt, as an object even if there are none.
+func promptArguments(args map[string]string) (json.RawMessage, error) {
+	if args == nil {
+		return json.RawMessage("{}"), nil
+	}
+	return json.Marshal(args)
 }
 
 // leftOut is deferred around the SDK, which panics on what it does not accept: that

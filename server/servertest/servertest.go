@@ -31,8 +31,12 @@ type Options struct {
 	Config func(yaml string) string // edits the configuration before the start
 	Files  map[string]string        // that are in Dir before the start, by name
 	Tools  []*tool.Tool             // beside the built-ins
-	Now    func() time.Time         // of the gate
-	Log    io.Writer                // takes the log, as JSON; discarded where nil
+
+	Resources []*tool.Resource
+	Prompts   []*tool.Prompt
+
+	Now func() time.Time // of the gate
+	Log io.Writer        // takes the log, as JSON; discarded where nil
 
 	NextRenewal func() time.Time // of the server certificate; nil: nobody has planned one
 
@@ -105,7 +109,7 @@ func (g *Gate) run(opts Options, before int) {
 	if !opts.Lockout {
 		overrides = []string{"limits.failureBurst=1000000"}
 	}
-	s, err := server.New(t.Context(), server.Options{ConfigFile: filepath.Join(g.Dir, "sangate.yaml"), Overrides: overrides, Tools: opts.Tools,
+	s, err := server.New(t.Context(), server.Options{ConfigFile: filepath.Join(g.Dir, "sangate.yaml"), Overrides: overrides, Tools: opts.Tools, Resources: opts.Resources, Prompts: opts.Prompts,
 		Now: opts.Now, NextRenewal: opts.NextRenewal, Logger: logger, Listener: main, AdminListener: admin, Version: "test"})
 	if err != nil {
 		t.Fatal(err)

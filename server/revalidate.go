@@ -1,0 +1,117 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/sangate/sangate/server/answer"
+	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/mcp"
+	"github.com/sangate/sangate/server/tool"
+)
+
+// decisionAge is the age up to which a decision under an unchanged snapshot is used
+// without deciding again.
+const decisionAge = 10 * time.Millisecond
+
+// revalidate decides again about an admitted request, on the snapshot in force: its body
+// may arrive long after its head. It returns the refusal if the request may not go on,
+// which has then been recorded. Otherwise it updates q.decision and reports whether the
+// snapshot has changed.
+func (s *Server) revalidate(q *request) (refused *auth.Decision, changed bool) {
+	if d := q.refused.Load(); d != nil {
+		return d, false
+	}
+	now := s.opts.Now()
+	age := now.Sub(q.decided)
+	changed = q.decision.Snapshot != s.gate.Snapshot()
+	if !changed && age >= 0 && age < decisionAge {
+		return nil, false
+	}
+	fresh := s.again(q)
+	if !fresh.OK() {
+		s.cutOff(q, fresh)
+		return q.refused.Load(), false
+	}
+	fresh.Tool = q.decision.Tool
+	s.live.update(q, fresh, now)
+	return nil, changed
+}
+
+// again decides about a request in progress, on the snapshot in force. A request whose
+// certificate has moved to another tenant is refused: it was admitted for the first.
+func (s *Server) again(q *request) auth.Decision {
+	d := s.gate.Decide(q.asked)
+	if d.OK() && d.Principal.TenantID != q.tenant {
+		return d.Refused(auth.TenantMismatch, 0)
+	}
+	if name := q.doing.Load(); d.OK() && name != nil && name != listening {
+		d.Call(*name, nil)
+	}
+	return d
+}
+
+// mayStart revalidates the request right before a tool is called.
+func (s *Server) mayStart(q *request, t *tool.Tool, args []byte) error {
+	refused, changed := s.revalidate(q)
+	if refused == nil && changed {
+		d := q.decision
+		if d.Call(t.Name, args); d.OK() && d.Tools.Lookup(t.Name) == nil {
+			d = d.Refused(auth.ToolDenied, 0)
+		}
+		if !d.OK() {
+			s.cutOff(q, d)
+			refused = q.refused.Load()
+		}
+	}
+	if refused == nil {
+		return nil
+	}
+	return q.refusal(refused)
+}
+
+// mayChange revalidates the request of an admin, its body read, before it changes
+// anything.
+func (s *Server) mayChange(r *http.Request) error {
+	q := requestOf(r.Context())
+	if refused, _ := s.revalidate(q); refused != nil {
+		return q.refusal(refused)
+	}
+	return nil
+}
+
+// open revalidates the request right before a resource is read, a prompt fetched or an
+// argument completed, and applies the tenant's condition to it. The returned context
+// ends when the request may not go on, or has taken too long.
+func (s *Server) open(ctx context.Context, name string, args []byte) (context.Context, context.CancelFunc, error) {
+	q := requestOf(ctx)
+	refused, changed := s.revalidate(q)
+	if refused != nil {
+		return nil, nil, q.refusal(refused)
+	}
+	d := *auth.DecisionFrom(ctx)
+	if changed {
+		d = q.decision
+	}
+	if d.Read(name, args); d.OK() && changed && !slices.Contains(d.Tools.Others(), name) {
+		d = d.Refused(auth.ToolDenied, 0)
+	}
+	if !d.OK() {
+		s.record(q, &d, q.took)
+		return nil, nil, mcp.ErrDenied
+	}
+	ctx, cancel := s.bound(ctx)
+	return ctx, cancel, nil
+}
+
+// refusal is the answer to a request that was cut off. To MCP clients, 404 would mean
+// that their session has ended.
+func (q *request) refusal(d *auth.Decision) *answer.Error {
+	e := answer.Refusal(d, q.tokenSent())
+	if d.Reason == auth.ToolDenied && q.http.URL.Path == "/mcp" {
+		e = answer.Forbidden
+	}
+	return &e
+}
