@@ -27,7 +27,8 @@ type Bundle struct {
 	pool   *x509.CertPool
 	bound  map[[32]byte][]Domain // by SHA-256 of the anchor; anchors that are not here vouch for any name
 	digest [32]byte
-	known  known // clients it was seen to vouch for
+	held   map[[32]byte]bool // SHA-256 of each anchor
+	known  known             // clients it was seen to vouch for
 }
 
 // A Domain is a SPIFFE trust domain with its authorities. They vouch for SPIFFE
@@ -44,7 +45,7 @@ type Domain struct {
 // NewBundle makes a bundle of the given anchors, which vouch for any name, and
 // of trust domains; each anchor once, in a stable order.
 func NewBundle(certs []*x509.Certificate, domains ...Domain) (*Bundle, error) {
-	b := &Bundle{pool: x509.NewCertPool(), bound: make(map[[32]byte][]Domain)}
+	b := &Bundle{pool: x509.NewCertPool(), bound: make(map[[32]byte][]Domain), held: make(map[[32]byte]bool)}
 	certs = slices.Clone(certs)
 	for _, d := range domains {
 		for _, c := range d.Authorities {
@@ -66,6 +67,7 @@ func NewBundle(certs []*x509.Certificate, domains ...Domain) (*Bundle, error) {
 	h := sha256.New()
 	for _, c := range b.certs {
 		b.pool.AddCert(c)
+		b.held[sha256.Sum256(c.Raw)] = true
 		h.Write(c.Raw)
 		for _, d := range b.bound[sha256.Sum256(c.Raw)] {
 			fmt.Fprintf(h, "%q %t", d.Name, d.Foreign)
@@ -87,6 +89,9 @@ func (b *Bundle) vouches(anchor *x509.Certificate, id *Identity) bool {
 		return id.SPIFFEID != "" && domain == d.Name && (!d.Foreign || len(id.SANs) == 1)
 	})
 }
+
+// holds reports whether the certificate is one of the anchors.
+func (b *Bundle) holds(c *x509.Certificate) bool { return b.held[sha256.Sum256(c.Raw)] }
 
 // Certificates returns the anchors, sorted by their DER. Not to be changed.
 func (b *Bundle) Certificates() []*x509.Certificate { return b.certs }
@@ -129,7 +134,7 @@ func LoadBundle(paths []string) (*Bundle, error) {
 			}
 			for _, c := range more {
 				if !c.IsCA && c.Version >= 3 {
-					errs = append(errs, fmt.Errorf("trust bundle %s: %q is not a CA certificate; put the CA's root (or intermediate) here, not a leaf", file, c.Subject))
+					errs = append(errs, fmt.Errorf("trust bundle %s: %q is not a CA certificate; put the CA's root (or intermediate) here, not a leaf", file, NameText(c.Subject)))
 				}
 			}
 			certs = append(certs, more...)

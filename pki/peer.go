@@ -86,6 +86,14 @@ func (p *Peer) NotAfter() time.Time {
 	return p.Leaf.NotAfter
 }
 
+// strong reports whether a chain without weak keys is known under the snapshot.
+func (p *Peer) strong(s *Snapshot) bool {
+	a := p.anchor.Load()
+	return a != nil && a.bundle == s.Bundle && slices.ContainsFunc(a.chains, func(c *chain) bool {
+		return checkKeys(c.certs, s.WeakKeys) == nil
+	})
+}
+
 func (p *Peer) reanchor(bundle *Bundle, now time.Time) *anchor {
 	chains, err := p.Leaf.Verify(x509.VerifyOptions{
 		Roots:         bundle.pool,

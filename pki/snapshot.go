@@ -18,6 +18,7 @@ type Snapshot struct {
 	Certificate *tls.Certificate // the gate's own; Leaf is set
 	Bundle      *Bundle          // the clients' trust anchors
 	Revocation  Revocation       // nil: none is looked at
+	WeakKeys    []WeakKey        // kinds that are taken all the same
 	Generation  uint64           // counts the snapshots of one Source, from 1
 }
 
@@ -118,7 +119,7 @@ func NewCertificate(chain []*x509.Certificate, key crypto.Signer) (*tls.Certific
 		return nil, fmt.Errorf("no certificate")
 	}
 	if err := keyutil.VerifyPair(chain[0].PublicKey, key); err != nil {
-		return nil, fmt.Errorf("%w %q: %w", ErrKeyMismatch, chain[0].Subject, err)
+		return nil, fmt.Errorf("%w %q: %w", ErrKeyMismatch, NameText(chain[0].Subject), err)
 	}
 	cert := &tls.Certificate{PrivateKey: key, Leaf: chain[0]}
 	for _, c := range chain {

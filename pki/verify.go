@@ -62,12 +62,35 @@ func (s *Snapshot) vet(sent []*x509.Certificate, verified [][]*x509.Certificate,
 	if err := CheckChain(sent, verified); err != nil {
 		return err
 	}
+	if err := s.admissible(sent); err != nil {
+		return err // crypto/tls may have verified it
+	}
+	verified, err := s.strong(verified)
+	if err != nil {
+		return err
+	}
 	id, _ := ParseIdentity(sent[0]) // names that are unusable are refused at the request
 	chains := s.Bundle.usable(verified, id)
 	if len(chains) == 0 {
 		return refuse(Untrusted, "the SPIFFE ID is of another trust domain than the root")
 	}
 	return s.checkRevoked(chains, id.SANs, now)
+}
+
+// strong returns the chains without a weak key or signature, and refuses where
+// there is none.
+func (s *Snapshot) strong(verified [][]*x509.Certificate) (strong [][]*x509.Certificate, err error) {
+	for _, chain := range verified {
+		if bad := checkKeys(chain, s.WeakKeys); bad != nil {
+			err = bad
+			continue
+		}
+		strong = append(strong, chain)
+	}
+	if len(strong) > 0 {
+		return strong, nil
+	}
+	return nil, err
 }
 
 // Verify verifies a chain, leaf first, that was not presented in a handshake of
@@ -78,8 +101,8 @@ func (s *Snapshot) Verify(sent []*x509.Certificate, now func() time.Time) (*Peer
 	if len(sent) == 0 {
 		return nil, refuse(NoCertificate, "no certificate")
 	}
-	if len(sent) > MaxChain {
-		return nil, refuse(BadCertificate, fmt.Sprintf("chain of more than %d certificates", MaxChain))
+	if err := s.admissible(sent); err != nil {
+		return nil, err
 	}
 	intermediates := x509.NewCertPool()
 	for _, c := range sent[1:] {
@@ -89,7 +112,7 @@ func (s *Snapshot) Verify(sent []*x509.Certificate, now func() time.Time) (*Peer
 	chains, err := sent[0].Verify(x509.VerifyOptions{Roots: s.Bundle.pool, Intermediates: intermediates, CurrentTime: at,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	if err != nil {
-		return nil, refuse(verifyReason(err, at), err.Error())
+		return nil, refuse(verifyReason(err, at), Cut(err.Error(), maxNameText))
 	}
 	if err := s.vet(sent, chains, now); err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/admin"
+	"github.com/sangate/sangate/server/boundlog"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/console"
 )
@@ -146,6 +147,6 @@ func (s *Server) adminServer() *http.Server {
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(boundlog.NewRepeated(s.log.Handler()), slog.LevelDebug),
 	}
 }

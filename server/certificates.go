@@ -24,7 +24,7 @@ func (s *Server) inForce() []admin.Certificate {
 func (s *Server) certificates() []tool.GateCertificate {
 	var out []tool.GateCertificate
 	for _, c := range admin.InForce(s.gate.Snapshot().PKI) {
-		g := tool.GateCertificate{Role: c.Role, Names: []string{c.Subject.String()}, NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC()}
+		g := tool.GateCertificate{Role: c.Role, Names: []string{pki.NameText(c.Subject)}, NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC()}
 		if c.Role == "server" {
 			id, err := pki.ParseIdentity(c.Certificate)
 			for _, san := range id.SANs {

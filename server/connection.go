@@ -33,14 +33,38 @@ type connection struct {
 	head []byte          // read already, and not yet by the TLS stack
 	slot *admission.Slot // nil once the handshake is done
 
+	readBudget int  // bytes the handshake may still read; unbounded after it
+	alerting   bool // crypto/tls verifies the chain, and has an alert for each reason
+
 	tenant, identity string       // that it is counted under
 	name             string       // of the identity, for display
 	requests         atomic.Int32 // in progress
 	used             atomic.Int64 // when the last one ended, Unix ns
 }
 
-// Read is net.Conn's. It notes while a handshake waits for its client.
+// unbounded is the read budget of a connection whose handshake is over.
+const unbounded = -1
+
+// Read is net.Conn's. It ends a handshake that sends more than its budget. Only the
+// handshake's goroutine reads before it is over.
 func (c *connection) Read(p []byte) (int, error) {
+	if c.readBudget == unbounded {
+		return c.read(p)
+	}
+	if c.readBudget == 0 {
+		reason := pki.Protocol
+		if c.snapshot != nil { // the ClientHello was whole
+			reason = pki.BadCertificate
+		}
+		return 0, &pki.RefusedError{Reason: reason, Detail: "the handshake sends more than limits.maxHandshakeBytes"}
+	}
+	n, err := c.read(p[:min(len(p), c.readBudget)])
+	c.readBudget -= n
+	return n, err
+}
+
+// read notes while a handshake waits for its client.
+func (c *connection) read(p []byte) (int, error) {
 	if len(c.head) > 0 {
 		n := copy(p, c.head)
 		c.head = c.head[n:]

@@ -14,6 +14,7 @@ import (
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/admission"
 	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/boundlog"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/console"
 	"github.com/sangate/sangate/server/http1"
@@ -34,6 +35,8 @@ type listener struct {
 	timeout  time.Duration
 
 	addresses    addresses
+	alerts       alerts
+	maxBytes     int // that a handshake may read
 	silent       *admission.Room
 	handshakes   *admission.Handshakes
 	shares       *admission.Shares
@@ -54,7 +57,8 @@ func newListener(inner net.Listener, s *Server, l config.Limits) *listener {
 	}
 	return &listener{
 		ctx: ctx, cancel: cancel,
-		inner: inner, plain: s.plainServer(), gate: s.gate, conns: s.conns, metrics: s.metrics, log: s.log, refusals: &s.refusals, now: s.opts.Now, timeout: l.HandshakeTimeout,
+		inner: inner, plain: s.plainServer(), gate: s.gate, conns: s.conns, metrics: s.metrics, log: slog.New(boundlog.NewRepeated(s.log.Handler())), refusals: &s.refusals, now: s.opts.Now, timeout: l.HandshakeTimeout,
+		maxBytes:     l.MaxHandshakeBytes,
 		silent:       admission.NewRoom(has.Silent, min(l.SilentPerAddress, has.Silent)),
 		handshakes:   admission.NewHandshakes(has.Handshakes, most(has.Handshakes, addressShare), handshakeStall),
 		shares:       admission.NewShares(sharesOf(has.Open, l)),
@@ -85,7 +89,7 @@ func (l *listener) run() error {
 			}
 			continue
 		}
-		c := &connection{Conn: raw, closed: func() {}}
+		c := &connection{Conn: raw, readBudget: l.maxBytes, closed: func() {}}
 		from := admission.AddressOf(raw)
 		place := l.silent.Enter(from, c.Drop) // here, so that no more wait than there is room for
 		l.wg.Go(func() { l.contained(c, func() { l.greet(c, from, place, base) }) })
@@ -98,15 +102,20 @@ func (l *listener) run() error {
 func (l *listener) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	c := hello.Conn.(*connection)
 	c.snapshot = l.gate.Snapshot()
-	if l.addresses.expected(addressOf(c.Conn)) {
+	if l.addresses.expected(addressOf(c.Conn)) || !l.alerts.take(l.now()) {
 		return c.snapshot.TLSKnown, nil
 	}
+	c.alerting = true
 	return c.snapshot.TLS, nil
 }
 
 func (l *listener) handshake(ctx context.Context, c *connection, conn *tls.Conn) {
 	err := conn.HandshakeContext(ctx)
 	l.addresses.note(addressOf(c.Conn), err == nil)
+	if err == nil && c.alerting {
+		l.alerts.giveBack()
+	}
+	c.readBudget = unbounded
 	if err != nil {
 		l.refused(ctx, c, conn, err)
 		_ = conn.Close()
@@ -170,7 +179,7 @@ func (l *listener) refused(ctx context.Context, c *connection, conn *tls.Conn, e
 		l.metrics.Revoked(reason, refused.Source)
 	}
 	l.refusals.Add(refusedHandshake(l.now(), reason, conn, err))
-	l.log.Info("handshake refused", "reason", reason, "remote", c.RemoteAddr().String(), "err", err.Error())
+	l.log.Info("handshake refused", "reason", reason, "remote", c.RemoteAddr().String(), "err", pki.Cut(err.Error(), 1024))
 }
 
 // Accept, Close and Addr make a net.Listener for http.Server.

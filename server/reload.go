@@ -91,7 +91,7 @@ func (s *Server) warnDropped(before, after *pki.Snapshot) {
 	now := s.opts.Now()
 	if before.Bundle.Anchors(before.Certificate, now) && !after.Bundle.Anchors(after.Certificate, now) {
 		s.log.Warn("clientCA no longer has the CA of the gate's own certificate; peers that trust the same files will refuse it",
-			"issuer", after.Certificate.Leaf.Issuer.String())
+			"issuer", pki.NameText(after.Certificate.Leaf.Issuer))
 		s.metrics.AnchorDropped("server", 1)
 	}
 	s.conns.recheck()
@@ -106,7 +106,9 @@ func (s *Server) dropped(n int) {
 
 // takePKI has a snapshot decide and do its handshakes by what the keeper holds.
 func (s *Server) takePKI(next *auth.Snapshot, c *config.Config) {
-	next.PKI = s.pki.Snapshot()
+	held := *s.pki.Snapshot()
+	held.WeakKeys = c.TLS.WeakKeys()
+	next.PKI = &held
 	version, _ := c.TLS.Version() // was checked when c was loaded
 	options := pki.TLSOptions{MinVersion: version, SessionTickets: c.TLS.SessionTickets, Curves: c.TLS.CurveIDs(), Now: s.opts.Now}
 	next.TLS, next.TLSKnown = next.PKI.ServerConfig(options), next.PKI.KnownConfig(options)

@@ -23,6 +23,7 @@ import (
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/backend"
+	"github.com/sangate/sangate/server/boundlog"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/console"
 	"github.com/sangate/sangate/server/forwarded"
@@ -117,6 +118,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	opts.Logger = slog.New(boundlog.New(opts.Logger.Handler()))
 	c, err := config.Load(opts.ConfigFile, opts.Overrides)
 	if err != nil {
 		return nil, err

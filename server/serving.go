@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki/contain"
+	"github.com/sangate/sangate/server/boundlog"
 	"github.com/sangate/sangate/server/http1"
 )
 
@@ -168,7 +169,7 @@ func (s *Server) httpServer() *http.Server {
 		ReadTimeout:                  bodyDeadline,
 		IdleTimeout:                  l.IdleTimeout,
 		MaxHeaderBytes:               l.MaxHeaderBytes,
-		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:                     slog.NewLogLogger(boundlog.NewRepeated(s.log.Handler()), slog.LevelDebug),
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: int(l.MaxStreamsPerConn)},
 	}
 }
@@ -183,6 +184,6 @@ func (s *Server) plainServer() *http1.Server {
 		BodyTimeout: bodyDeadline,
 		IdleTimeout: l.IdleTimeout,
 		MaxHead:     l.MaxHeaderBytes,
-		Log:         slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		Log:         slog.NewLogLogger(boundlog.NewRepeated(s.log.Handler()), slog.LevelDebug),
 	}
 }

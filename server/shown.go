@@ -66,7 +66,7 @@ func (s *Server) showTrust() console.Trust {
 	slices.SortStableFunc(t.Certificates[1:], func(a, b console.Certificate) int { return strings.Compare(a.Name, b.Name) })
 	held := s.pki.Held()
 	for _, l := range held.Lists {
-		t.Lists = append(t.Lists, console.List{Name: l.Name, Kind: "CRL", Issuer: l.Issuer.Subject.String(), Entries: l.Len(), Next: l.NextUpdate})
+		t.Lists = append(t.Lists, console.List{Name: l.Name, Kind: "CRL", Issuer: pki.NameText(l.Issuer.Subject), Entries: l.Len(), Next: l.NextUpdate})
 	}
 	for name, list := range map[string]*revocation.Denylist{held.FileName: held.File, deniedByAPI: held.Stored} {
 		if list != nil {
@@ -230,7 +230,7 @@ func (s *Server) refusal(q *request, d *auth.Decision) console.Refusal {
 // refusedHandshake is one for the console, with the name in the certificate, if
 // one was read.
 func refusedHandshake(at time.Time, reason pki.Reason, conn *tls.Conn, err error) console.Refusal {
-	r := console.Refusal{At: at, Stage: console.AtHandshake, Reason: string(reason), Detail: err.Error(), Remote: conn.RemoteAddr().String()}
+	r := console.Refusal{At: at, Stage: console.AtHandshake, Reason: string(reason), Detail: pki.Cut(err.Error(), 1024), Remote: conn.RemoteAddr().String()}
 	sent := conn.ConnectionState().PeerCertificates
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		sent = bad.UnverifiedCertificates
@@ -249,7 +249,7 @@ func nameOf(p *pki.Peer) string {
 	case p == nil:
 		return ""
 	case p.IdentityErr != nil:
-		return p.Leaf.Subject.String()
+		return pki.NameText(p.Leaf.Subject)
 	}
 	return p.Identity.Name()
 }

@@ -15,6 +15,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"github.com/sangate/sangate/pki"
 	"math/big"
 	"strings"
 	"time"
@@ -147,8 +148,8 @@ func read(data []byte) (certs []*x509.Certificate, hasKey bool, err error) {
 func describe(cert *x509.Certificate) Certificate {
 	whole, spki := sha256.Sum256(cert.Raw), sha256.Sum256(cert.RawSubjectPublicKeyInfo)
 	return Certificate{
-		Subject:            printable(cert.Subject.String()),
-		Issuer:             printable(cert.Issuer.String()),
+		Subject:            printable(pki.NameText(cert.Subject)),
+		Issuer:             printable(pki.NameText(cert.Issuer)),
 		Serial:             serial(cert.SerialNumber),
 		SANs:               readSANs(cert),
 		NotBefore:          cert.NotBefore.UTC(),

@@ -88,7 +88,7 @@ func InForce(s *pki.Snapshot) []Certificate {
 	out := []Certificate{{"server", "server", s.Certificate.Leaf}}
 	for _, ca := range s.Bundle.Certificates() {
 		sum := sha256.Sum256(ca.Raw)
-		out = append(out, Certificate{"client_ca", fmt.Sprintf("%s %x", ca.Subject, sum[:4]), ca})
+		out = append(out, Certificate{"client_ca", fmt.Sprintf("%s %x", pki.NameText(ca.Subject), sum[:4]), ca})
 	}
 	return out
 }

@@ -66,7 +66,8 @@ type TLS struct {
 	ClientCA        []Path      `yaml:"clientCA"`
 	MinVersion      string      `yaml:"minVersion"` // "1.2" or "1.3"
 	SessionTickets  bool        `yaml:"sessionTickets"`
-	Curves          []string    `yaml:"curves"` // key exchanges to take, in any order
+	Curves          []string    `yaml:"curves"`         // key exchanges to take, in any order
+	WeakClientKeys  []string    `yaml:"weakClientKeys"` // kinds of weak client keys to take all the same
 	Revocation      *Revocation `yaml:"revocation"`
 	StepCA          *StepCA     `yaml:"stepCA"` // instead of cert and key
 	SPIFFE          *SPIFFE     `yaml:"spiffe"` // instead of either
@@ -189,6 +190,7 @@ type Limits struct {
 	MaxSilent         int           `yaml:"maxSilentConnections"` // without a whole ClientHello
 	SilentPerAddress  int           `yaml:"silentPerAddress"`     // of those, from one IPv4 address or IPv6 /64
 	MaxHandshakes     int           `yaml:"maxHandshakes"`        // in flight
+	MaxHandshakeBytes int           `yaml:"maxHandshakeBytes"`    // that a client may send in one
 	MaxConnections    int           `yaml:"maxConnections"`       // open
 	TenantShare       float64       `yaml:"tenantShare"`          // of maxConnections, for one tenant
 	IdentityShare     float64       `yaml:"identityShare"`        // of maxConnections, for one identity
@@ -234,6 +236,7 @@ func defaults() *Config {
 			TenantShare:       0.75,
 			IdentityShare:     0.65,
 			MaxUnmapped:       128,
+			MaxHandshakeBytes: 32 << 10,
 			MaxConnections:    20_000,
 			MaxConnectionAge:  time.Hour,
 			ConnectionGrace:   5 * time.Minute,

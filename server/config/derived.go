@@ -44,6 +44,15 @@ func (t *TLS) CurveIDs() []tls.CurveID {
 	return ids
 }
 
+// WeakKeys returns the kinds of weak client keys that are taken all the same.
+func (t *TLS) WeakKeys() []pki.WeakKey {
+	var kinds []pki.WeakKey
+	for _, name := range t.WeakClientKeys {
+		kinds = append(kinds, pki.WeakKey(name))
+	}
+	return kinds
+}
+
 // Files names the files of certificate, key and clients' CAs. Key is empty where
 // it is no file; see [TLS.KeyURI].
 func (t *TLS) Files() pki.Files {

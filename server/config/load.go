@@ -136,6 +136,9 @@ func (d *decoder) check(c *Config) {
 }
 
 func (d *decoder) checkLimits(l *Limits) {
+	if least := 16 << 10; l.MaxHandshakeBytes > 0 && l.MaxHandshakeBytes < least {
+		d.failAt("limits.maxHandshakeBytes", "limits.maxHandshakeBytes must be at least %d: a chain of certificates has to fit", least)
+	}
 	v := reflect.ValueOf(l).Elem()
 	for i := range v.NumField() {
 		if f := v.Field(i); (f.CanInt() && f.Int() <= 0) || (f.CanUint() && f.Uint() == 0) {

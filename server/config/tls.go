@@ -20,6 +20,11 @@ func (d *decoder) checkTLS(t *TLS) {
 	if _, ok := t.Version(); !ok {
 		d.failAt("tls.minVersion", "tls.minVersion %q: use \"1.3\" or \"1.2\"", t.MinVersion)
 	}
+	for i, name := range t.WeakClientKeys {
+		if !slices.Contains(pki.WeakKeys(), pki.WeakKey(name)) {
+			d.failAt(fmt.Sprintf("tls.weakClientKeys[%d]", i), "tls.weakClientKeys %q: use rsa1024, p224 or rsaExponent", name)
+		}
+	}
 	for i, name := range t.Curves {
 		if _, ok := curves[name]; !ok {
 			known := slices.Sorted(maps.Keys(curves))

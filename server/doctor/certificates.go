@@ -68,13 +68,13 @@ func (e *examination) serverCertificate(context.Context) string {
 		e.tell("it is for %s, not for %s", strings.Join(names(leaf), ", "), e.host)
 		return ServerName
 	case invalid.Cert != nil && invalid.Reason == x509.Expired && e.Now().Before(invalid.Cert.NotBefore):
-		e.tell("%s begins at %s", invalid.Cert.Subject, date(invalid.Cert.NotBefore))
+		e.tell("%s begins at %s", pki.NameText(invalid.Cert.Subject), date(invalid.Cert.NotBefore))
 		return ServerNotYetValid
 	case invalid.Cert != nil && invalid.Reason == x509.Expired && slices.ContainsFunc(e.anchors, invalid.Cert.Equal):
-		e.tell("your --ca file holds an expired root, %s, which ended at %s: fetch it anew", invalid.Cert.Subject, date(invalid.Cert.NotAfter))
+		e.tell("your --ca file holds an expired root, %s, which ended at %s: fetch it anew", pki.NameText(invalid.Cert.Subject), date(invalid.Cert.NotAfter))
 		return ServerUntrusted
 	case invalid.Cert != nil && invalid.Reason == x509.Expired:
-		e.tell("%s ended at %s", invalid.Cert.Subject, date(invalid.Cert.NotAfter))
+		e.tell("%s ended at %s", pki.NameText(invalid.Cert.Subject), date(invalid.Cert.NotAfter))
 		return ServerExpired
 	case invalid.Reason == x509.IncompatibleUsage:
 		return ServerUsage
@@ -86,7 +86,7 @@ func (e *examination) serverCertificate(context.Context) string {
 	e.tell("the CA file has %s", subjects(e.anchors))
 	for _, ca := range e.anchors {
 		if last := sent[len(sent)-1]; bytes.Equal(ca.RawSubject, last.RawIssuer) && last.CheckSignatureFrom(ca) != nil {
-			e.tell("%s in it has another key than the one that signed %s", ca.Subject, last.Subject)
+			e.tell("%s in it has another key than the one that signed %s", pki.NameText(ca.Subject), pki.NameText(last.Subject))
 		}
 	}
 	return ServerUntrusted
@@ -105,15 +105,15 @@ func (e *examination) verify(intermediates []*x509.Certificate) error {
 func described(c *x509.Certificate) string {
 	subject := "no subject"
 	if len(c.Subject.Names) > 0 {
-		subject = c.Subject.String()
+		subject = pki.NameText(c.Subject)
 	}
-	return fmt.Sprintf("%s, issued by %s, %s to %s", subject, c.Issuer, date(c.NotBefore), date(c.NotAfter))
+	return fmt.Sprintf("%s, issued by %s, %s to %s", subject, pki.NameText(c.Issuer), date(c.NotBefore), date(c.NotAfter))
 }
 
 func subjects(certs []*x509.Certificate) string {
 	var out []string
 	for _, c := range certs {
-		out = append(out, c.Subject.String())
+		out = append(out, pki.NameText(c.Subject))
 	}
 	return strings.Join(out, "; ")
 }

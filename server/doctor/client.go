@@ -59,10 +59,10 @@ func (e *examination) clientCertificate(context.Context) string {
 func (e *examination) dated(c *x509.Certificate) string {
 	switch now := e.Now(); {
 	case now.After(c.NotAfter):
-		e.tell("%s ended at %s", c.Subject, date(c.NotAfter))
+		e.tell("%s ended at %s", pki.NameText(c.Subject), date(c.NotAfter))
 		return string(pki.Expired)
 	case now.Before(c.NotBefore):
-		e.tell("%s begins at %s", c.Subject, date(c.NotBefore))
+		e.tell("%s begins at %s", pki.NameText(c.Subject), date(c.NotBefore))
 		return string(pki.NotYetValid)
 	}
 	return ""
@@ -125,12 +125,12 @@ func (e *examination) anchored(reached []*x509.Certificate) string {
 	seen := append(slices.Clone(e.met.state.PeerCertificates), e.anchors...)
 	for _, top := range reached {
 		if _, tops := e.climb([]*x509.Certificate{top}, seen); len(tops) > 0 {
-			e.tell("%s has no certificate of %s, which issued %s", e.Files.Cert, top.Issuer, top.Subject)
+			e.tell("%s has no certificate of %s, which issued %s", e.Files.Cert, pki.NameText(top.Issuer), pki.NameText(top.Subject))
 			return MissingIntermediate
 		}
 	}
 	top := reached[len(reached)-1]
-	e.tell("the gate takes certificates of %s; %s is by %s", strings.Join(e.met.wanted(), "; "), top.Subject, top.Issuer)
+	e.tell("the gate takes certificates of %s; %s is by %s", strings.Join(e.met.wanted(), "; "), pki.NameText(top.Subject), pki.NameText(top.Issuer))
 	return string(pki.Untrusted)
 }
 
@@ -173,7 +173,7 @@ func (e *examination) handshake(context.Context) string {
 		return Clock
 	case alertUnknownCA:
 		for _, top := range e.tops {
-			e.tell("the gate knows a CA of the name %s, with another key", top.Issuer)
+			e.tell("the gate knows a CA of the name %s, with another key", pki.NameText(top.Issuer))
 		}
 		return string(pki.Untrusted)
 	case alertUnknownOrBad, alertRevoked:

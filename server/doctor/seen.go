@@ -3,6 +3,7 @@ package doctor
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"github.com/sangate/sangate/pki"
 	"time"
 )
 
@@ -64,7 +65,7 @@ func group(state tls.ConnectionState) string {
 
 func certificates(chain []*x509.Certificate) (out []Certificate) {
 	for _, c := range chain {
-		seen := Certificate{Subject: c.Subject.String(), Issuer: c.Issuer.String(), NotBefore: c.NotBefore, NotAfter: c.NotAfter}
+		seen := Certificate{Subject: pki.NameText(c.Subject), Issuer: pki.NameText(c.Issuer), NotBefore: c.NotBefore, NotAfter: c.NotAfter}
 		add := func(kind, name string) { seen.Names = append(seen.Names, kind+":"+name) }
 		for _, name := range c.DNSNames {
 			add("dns", name)

@@ -54,7 +54,7 @@ func (r *Report) step(name string) *steps.Step {
 func (r *Report) handshake(err error) {
 	s := r.step("handshake")
 	leaf := r.question.Chain[0]
-	s.Detail = append(s.Detail, fmt.Sprintf("subject %q, issuer %q, %s to %s", leaf.Subject, leaf.Issuer,
+	s.Detail = append(s.Detail, fmt.Sprintf("subject %q, issuer %q, %s to %s", pki.NameText(leaf.Subject), pki.NameText(leaf.Issuer),
 		leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339)))
 	if s.Outcome = steps.OK; err == nil {
 		return
