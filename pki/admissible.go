@@ -22,7 +22,7 @@ const (
 )
 
 // maxSearch bounds the signatures by certificates the peer sent that the search
-// for a chain may check.
+// for a chain may check. One on P-521 counts as two: it costs the most.
 const maxSearch = 10
 
 // A WeakKey is a kind of key that is refused unless it is allowed by name.
@@ -122,8 +122,9 @@ func weak(c *x509.Certificate, what string) error {
 	return refuse(BadCertificate, fmt.Sprintf("the certificate of %q has %s", NameText(c.Subject), what))
 }
 
-// admissible bounds what a client sent before any of its signatures is checked.
-func (s *Snapshot) admissible(sent []*x509.Certificate) error {
+// CheckSent bounds what a client sent, at least one certificate, before any of its
+// signatures is checked. The error is a [*RefusedError] with [BadCertificate].
+func (s *Snapshot) CheckSent(sent []*x509.Certificate) error {
 	if len(sent) > MaxChain {
 		return refuse(BadCertificate, fmt.Sprintf("chain of more than %d certificates", MaxChain))
 	}
@@ -151,9 +152,16 @@ func search(sent, path []*x509.Certificate, left *int) {
 		if string(c.RawSubject) != string(path[len(path)-1].RawIssuer) || slices.ContainsFunc(path, c.Equal) {
 			continue
 		}
-		*left--
+		*left -= costOf(c)
 		search(sent, append(path[:len(path):len(path)], c), left)
 	}
+}
+
+func costOf(issuer *x509.Certificate) int {
+	if key, ok := issuer.PublicKey.(*ecdsa.PublicKey); ok && key.Curve == elliptic.P521() {
+		return 2
+	}
+	return 1
 }
 
 // checkKeys refuses weak keys in a verified chain, anchor included; the

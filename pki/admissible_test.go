@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -29,6 +30,21 @@ func hostile(t testing.TB, edit func(*x509.Certificate)) *x509.Certificate {
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	edit(template)
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func signedWith(t testing.TB, template, issuer *x509.Certificate, key crypto.PublicKey, by crypto.Signer) *x509.Certificate {
+	t.Helper()
+	template = new(*template)
+	template.SignatureAlgorithm = x509.UnknownSignatureAlgorithm
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key, by)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,15 +229,28 @@ func TestWeakKeysRefused(t *testing.T) {
 			t.Errorf("%s: known under a wider setting: got %v, want %s", tt.name, err, BadCertificate)
 		}
 	}
+	weakCA := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "weak"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	weakCA = signedWith(t, weakCA, weakCA, p224.Public(), p224)
+	bundle, err := NewBundle([]*x509.Certificate{weakCA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	below := signedWith(t, of(pkitest.Leaf{})[0], weakCA, rsaKey(2048).Public(), p224)
+	for _, allowed := range [][]WeakKey{nil, {P224}, nil} { // the last time it is known
+		under := Snapshot{Certificate: s.Certificate, Bundle: bundle, WeakKeys: allowed}
+		want := BadCertificate
+		if allowed != nil {
+			want = ""
+		}
+		if _, err := under.verifyKnown([]*x509.Certificate{below}, time.Now); ReasonOf(err, "") != want {
+			t.Errorf("below an anchor on P-224, allowed %v: got %v, want %q", allowed, err, want)
+		}
+	}
 	odd := *of(pkitest.Leaf{Key: rsaKey(2048)})[0]
 	odd.PublicKey = &rsa.PublicKey{N: odd.PublicKey.(*rsa.PublicKey).N, E: 1<<31 - 1}
 	if err := CheckKey(&odd, WeakKeys()); ReasonOf(err, "") != BadCertificate {
 		t.Errorf("exponent 2^31-1: got %v", err)
-	}
-	weakRoot := *ca.Cert
-	weakRoot.PublicKey = &p224.PublicKey
-	if err := checkKeys([]*x509.Certificate{of(pkitest.Leaf{})[0], &weakRoot}, nil); ReasonOf(err, "") != BadCertificate {
-		t.Errorf("an anchor on P-224: got %v", err)
 	}
 }
 
@@ -237,10 +266,49 @@ func BenchmarkHostile(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if s.admissible([]*x509.Certificate{parsed}) == nil {
+				if s.CheckSent([]*x509.Certificate{parsed}) == nil {
 					b.Fatal("taken")
 				}
 			}
 		})
+	}
+}
+
+// TestDearSignaturesCountTwice: of signatures on P-521, which cost the most, half
+// as many are checked as of others, and an ordinary chain of them is still taken.
+//
+// Holds: stranger/signature-cost
+func TestDearSignaturesCountTwice(t *testing.T) {
+	ca := pkitest.NewCA(t, "clients")
+	s := snapshotOf(t, ca, ca)
+	twins := func(curve elliptic.Curve, count int) error {
+		key, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := func(subject string, n int) *x509.Certificate {
+			return &x509.Certificate{SerialNumber: big.NewInt(int64(n)), Subject: pkix.Name{CommonName: subject}, NotBefore: time.Now().Add(-time.Hour),
+				NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+		}
+		sent := []*x509.Certificate{signedWith(t, named("leaf", 1), named("x", 1), key.Public(), key)}
+		for n := range count { // two of the name x, the others above them
+			subject, issuer := "x", "y"
+			if n >= 2 {
+				subject, issuer = "y", "z"
+			}
+			sent = append(sent, signedWith(t, named(subject, n+2), named(issuer, 1), key.Public(), key))
+		}
+		return s.CheckSent(sent)
+	}
+	for _, tt := range []struct {
+		curve elliptic.Curve
+		want  Reason
+	}{{elliptic.P256(), ""}, {elliptic.P384(), ""}, {elliptic.P521(), BadCertificate}} {
+		if err := twins(tt.curve, 4); ReasonOf(err, "") != tt.want { // 2 + 2*2 checks
+			t.Errorf("six checks on %s: got %v, want %q", tt.curve.Params().Name, err, tt.want)
+		}
+	}
+	if err := twins(elliptic.P521(), 3); err != nil { // 2 + 2*1 checks
+		t.Errorf("four checks on P-521: %v", err)
 	}
 }

@@ -77,7 +77,7 @@ func (s *Snapshot) verifyKnown(sent []*x509.Certificate, now func() time.Time) (
 	if len(sent) == 0 {
 		return nil, refuse(NoCertificate, "no certificate")
 	}
-	if err := s.admissible(sent); err != nil {
+	if err := s.CheckSent(sent); err != nil {
 		return nil, err
 	}
 	sum := chainSum(sent)

@@ -62,7 +62,7 @@ func (s *Snapshot) vet(sent []*x509.Certificate, verified [][]*x509.Certificate,
 	if err := CheckChain(sent, verified); err != nil {
 		return err
 	}
-	if err := s.admissible(sent); err != nil {
+	if err := s.CheckSent(sent); err != nil {
 		return err // crypto/tls may have verified it
 	}
 	verified, err := s.strong(verified)
@@ -101,7 +101,7 @@ func (s *Snapshot) Verify(sent []*x509.Certificate, now func() time.Time) (*Peer
 	if len(sent) == 0 {
 		return nil, refuse(NoCertificate, "no certificate")
 	}
-	if err := s.admissible(sent); err != nil {
+	if err := s.CheckSent(sent); err != nil {
 		return nil, err
 	}
 	intermediates := x509.NewCertPool()

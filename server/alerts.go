@@ -1,6 +1,8 @@
 package server
 
 import (
+	"crypto/tls"
+	"errors"
 	"sync"
 	"time"
 )
@@ -33,7 +35,17 @@ func (a *alerts) take(now time.Time) bool {
 	return true
 }
 
-// giveBack returns the place of a handshake that succeeded.
+// wasCheap reports whether the verification by crypto/tls cost no more than our own
+// would have: it succeeded, did not come to pass, or was of an ordinary chain.
+func (c *connection) wasCheap(conn *tls.Conn, err error) bool {
+	sent := conn.ConnectionState().PeerCertificates
+	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		sent = bad.UnverifiedCertificates
+	}
+	return err == nil || len(sent) == 0 || c.snapshot.PKI.CheckSent(sent) == nil
+}
+
+// giveBack returns the place of a handshake that was cheap.
 func (a *alerts) giveBack() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -112,7 +112,7 @@ func (l *listener) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 func (l *listener) handshake(ctx context.Context, c *connection, conn *tls.Conn) {
 	err := conn.HandshakeContext(ctx)
 	l.addresses.note(addressOf(c.Conn), err == nil)
-	if err == nil && c.alerting {
+	if c.alerting && c.wasCheap(conn, err) {
 		l.alerts.giveBack()
 	}
 	c.readBudget = unbounded
