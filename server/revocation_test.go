@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"net/http"
@@ -165,7 +166,7 @@ func TestListThatIsNotThere(t *testing.T) {
 
 func inspectLeaf(t *testing.T, c *pkitest.Cert) inspect.Certificate {
 	t.Helper()
-	report, err := inspect.PEM(c.CertPEM(), time.Now())
+	report, err := inspect.PEM(context.Background(), c.CertPEM(), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

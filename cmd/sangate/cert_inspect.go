@@ -38,7 +38,7 @@ server. They are looked at, not trusted. Exit 3 where something is wrong.`,
 			if err != nil {
 				return err
 			}
-			report, err := inspect.PEM(data, time.Now())
+			report, err := inspect.PEM(cmd.Context(), data, time.Now())
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}

@@ -92,11 +92,14 @@ func keyUsages(usage x509.KeyUsage) []string {
 // extKeyUsages names the usages (RFC 5280, 4.2.1.12), an unknown one by its OID.
 func extKeyUsages(cert *x509.Certificate) []string {
 	names := []string{}
-	for _, usage := range cert.ExtKeyUsage {
+	for _, usage := range cert.ExtKeyUsage[:min(len(cert.ExtKeyUsage), maxSANs)] {
 		names = append(names, usage.String())
 	}
-	for _, oid := range cert.UnknownExtKeyUsage {
-		names = append(names, oid.String())
+	for _, oid := range cert.UnknownExtKeyUsage[:min(len(cert.UnknownExtKeyUsage), maxSANs)] {
+		if len(names) >= maxSANs {
+			break
+		}
+		names = append(names, printable(oid.String()))
 	}
 	return names
 }

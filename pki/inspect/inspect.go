@@ -9,6 +9,7 @@ package inspect
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -88,12 +89,12 @@ type Fingerprints struct {
 // PEM describes the certificates in data, PEM with anything between the blocks
 // or one certificate in DER, as of now. An error is for input that holds none,
 // is over a bound or cannot be read, and names the certificate by its place.
-func PEM(data []byte, now time.Time) (Report, error) {
+func PEM(ctx context.Context, data []byte, now time.Time) (Report, error) {
 	report := Report{Certificates: []Certificate{}, Problems: []Problem{}}
 	if len(data) > MaxBytes {
 		return report, ErrTooLarge
 	}
-	certs, hasKey, err := read(data)
+	certs, hasKey, err := read(ctx, data)
 	if err != nil {
 		return report, err
 	}
@@ -101,6 +102,9 @@ func PEM(data []byte, now time.Time) (Report, error) {
 		report.Problems = append(report.Problems, problem(PrivateKeyInInput))
 	}
 	for i, cert := range certs {
+		if err := ctx.Err(); err != nil {
+			return report, err
+		}
 		var next *x509.Certificate
 		if i+1 < len(certs) {
 			next = certs[i+1]
@@ -114,7 +118,7 @@ func PEM(data []byte, now time.Time) (Report, error) {
 
 // read returns the certificates and whether a private key is there too, whole
 // or cut off.
-func read(data []byte) (certs []*x509.Certificate, hasKey bool, err error) {
+func read(ctx context.Context, data []byte) (certs []*x509.Certificate, hasKey bool, err error) {
 	hasKey = bytes.Contains(data, []byte("PRIVATE KEY-----"))
 	if !bytes.Contains(data, []byte("-----BEGIN ")) {
 		cert, err := x509.ParseCertificate(data)
@@ -129,6 +133,9 @@ func read(data []byte) (certs []*x509.Certificate, hasKey bool, err error) {
 		}
 		if len(certs) == MaxCertificates {
 			return nil, hasKey, ErrTooMany
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, hasKey, err
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {

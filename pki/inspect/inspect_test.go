@@ -2,6 +2,7 @@ package inspect_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -31,7 +32,7 @@ func TestPEMDescribes(t *testing.T) {
 		CommonName: "bot\nof \u202eacme", UPNs: []string{"x@y"}, Emails: []string{"Bot@Acme.example"},
 		URIs: []string{"spiffe://example.org/a%61"}, DNS: []string{"a.example", "b\x1b[31m\x00.example"}, IPs: []string{"10.0.0.1", "2001:db8::1"},
 	})
-	report, err := inspect.PEM(append(cert.CertPEM(), ca.PEM()...), time.Now())
+	report, err := inspect.PEM(context.Background(), append(cert.CertPEM(), ca.PEM()...), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func TestPEMProblems(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			report, err := inspect.PEM(tt.input, now)
+			report, err := inspect.PEM(context.Background(), tt.input, now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -174,7 +175,7 @@ func TestPEMNeverEchoesKeys(t *testing.T) {
 		"in a block": {pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: block.Bytes}), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			report, err := inspect.PEM(tt.input, time.Now())
+			report, err := inspect.PEM(context.Background(), tt.input, time.Now())
 			if err != nil || len(report.Certificates) != tt.certs {
 				t.Fatalf("%d certificates, %v", len(report.Certificates), err)
 			}
@@ -191,7 +192,7 @@ func TestPEMNeverEchoesKeys(t *testing.T) {
 		"key in DER":             block.Bytes,
 		"certificate inside key": append(key[:len(key)-30], cert.CertPEM()[:100]...),
 	} {
-		report, err := inspect.PEM(input, time.Now())
+		report, err := inspect.PEM(context.Background(), input, time.Now())
 		if err == nil || len(report.Certificates) != 0 || strings.Contains(err.Error(), secret[:16]) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -217,16 +218,16 @@ func TestPEMBounds(t *testing.T) {
 		"1 MiB and one":   {append(slices.Clone(cert), bytes.Repeat([]byte("\n"), inspect.MaxBytes-len(cert)+1)...), inspect.ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := inspect.PEM(tt.input, time.Now()); !errors.Is(err, tt.want) {
+			if _, err := inspect.PEM(context.Background(), tt.input, time.Now()); !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
 		})
 	}
-	if _, err := inspect.PEM(append(slices.Clone(cert), cert[:200]...), time.Now()); err == nil || !strings.Contains(err.Error(), "certificate 2") {
+	if _, err := inspect.PEM(context.Background(), append(slices.Clone(cert), cert[:200]...), time.Now()); err == nil || !strings.Contains(err.Error(), "certificate 2") {
 		t.Errorf("cut off: %v", err)
 	}
 	many := pkitest.NewCA(t, "ca").Issue(t, pkitest.Leaf{DNS: dns, CommonName: strings.Repeat("a", 5000)})
-	report, err := inspect.PEM(many.CertPEM(), time.Now())
+	report, err := inspect.PEM(context.Background(), many.CertPEM(), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +242,7 @@ func FuzzPEM(f *testing.F) {
 	f.Add(cert.Leaf.Raw)
 	f.Add(append(cert.CertPEM(), cert.KeyPEM(f)...))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		report, err := inspect.PEM(data, time.Unix(1_800_000_000, 0))
+		report, err := inspect.PEM(context.Background(), data, time.Unix(1_800_000_000, 0))
 		if err != nil && strings.ContainsFunc(err.Error(), unicode.IsControl) {
 			t.Fatalf("control character in %q", err.Error())
 		}

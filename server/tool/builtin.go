@@ -54,8 +54,8 @@ func Builtins(certificates func() []GateCertificate, now func() time.Time) ([]*T
 	// What is given back is what was given: it need not be taken apart for that.
 	say.Handler = func(_ context.Context, call *Call) (*Result, error) { return &Result{Structured: call.Arguments}, nil }
 	look, err3 := New("certificate_inspect", "Reads PEM certificates: names, dates, key, usages, fingerprints, and what is wrong with them as a client certificate.",
-		func(_ context.Context, in pemInput) (inspect.Report, error) {
-			report, err := inspect.PEM([]byte(in.PEM), now())
+		func(ctx context.Context, in pemInput) (inspect.Report, error) {
+			report, err := inspect.PEM(ctx, []byte(in.PEM), now())
 			if err != nil {
 				return report, Errorf("%v", err)
 			}
