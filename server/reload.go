@@ -176,6 +176,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	defer func() { err = next.Redact(err) }()
 	if next.Equal(s.config.Load()) { // which only this goroutine changes
 		return false, nil
 	}

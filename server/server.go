@@ -173,7 +173,7 @@ func (s *Server) build(ctx context.Context) error {
 	s.starting("it reads what its tools are declared by")
 	plan, err := s.backend.Prepare(s.config.Load())
 	if err != nil {
-		return err
+		return s.config.Load().Redact(err)
 	}
 	catalog, err := s.catalog(s.config.Load(), &s.own, plan.Declared())
 	if err != nil {

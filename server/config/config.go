@@ -48,6 +48,8 @@ type Config struct {
 	ProxySet   *forwarded.Proxies `yaml:"-"` // of Proxies; nil where there are none
 	AdminTable *tenant.Table      `yaml:"-"` // of Admins; nobody's where there are none
 	Keys       []apikey.Entry     `yaml:"-"` // those that stand in the file
+
+	redact redactor `yaml:"-"`
 }
 
 // AdminTLS is the admin listener's; without cert and key it shows the gate's own.

@@ -32,6 +32,9 @@ type decoder struct {
 	bad      map[string]bool  // paths whose value was refused already
 	problems Problems
 	secrets  []string // values of the environment from variables with the name of a secret
+	redact   redactor
+	marked   map[string]bool // paths whose value, or a value below, is interpolated
+	fresh    map[int]bool    // problems with a marked value, by index
 }
 
 // A place is where a value stands; line and col are 0 where it is no file.
@@ -42,7 +45,8 @@ type place struct {
 
 func newDecoder(file, dir string) *decoder {
 	return &decoder{file: file, dir: dir, lookup: environment,
-		places: map[string]place{"": {file, 1, 1}}, bad: make(map[string]bool)}
+		places: map[string]place{"": {file, 1, 1}}, bad: make(map[string]bool),
+		marked: make(map[string]bool), fresh: make(map[int]bool)}
 }
 
 // at is where a node begins.
@@ -61,12 +65,14 @@ func (d *decoder) report(at place, format string, args ...any) {
 // fail refuses the value that is being decoded.
 func (d *decoder) fail(n ast.Node, format string, args ...any) {
 	d.bad[d.path] = true
+	d.fresh[len(d.problems)] = d.marked[d.path]
 	d.report(d.at(n), format, args...)
 }
 
 // failAt reports a problem with the value at a path, or with the nearest one
 // around it that stands in the file, unless that was refused already.
 func (d *decoder) failAt(path, format string, args ...any) {
+	d.fresh[len(d.problems)] = d.marked[path]
 	for !d.bad[path] {
 		if at, ok := d.places[path]; ok {
 			d.report(at, format, args...)
@@ -272,9 +278,30 @@ func (d *decoder) scalarText(n ast.Node) (string, bool) {
 		if name := ref[2 : len(ref)-1]; value != "" && credential.SecretName(name) && !slices.Contains(d.secrets, value) {
 			d.secrets = append(d.secrets, value)
 		}
+		d.redact.add(ref[2:len(ref)-1], value)
+		d.mark(d.path)
 		return value
 	})
 	return s, ok
+}
+
+// mark notes that the value at path holds an interpolated one, and so do those around it.
+func (d *decoder) mark(path string) {
+	for path != "" && !d.marked[path] {
+		d.marked[path] = true
+		path = path[:max(strings.LastIndexByte(path, '.'), strings.LastIndexByte(path, '['), 0)]
+	}
+}
+
+// redacted returns the problems in order, without interpolated values.
+func (d *decoder) redacted() Problems {
+	for i := range d.problems {
+		p := &d.problems[i]
+		if p.Message = d.redact.whole(p.Message); d.fresh[i] {
+			p.Message = d.redact.fragments(p.Message)
+		}
+	}
+	return d.problems.sorted()
 }
 
 var environment = os.LookupEnv

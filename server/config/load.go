@@ -39,11 +39,12 @@ func parse(file string, data []byte, overrides []string) (*Config, error) {
 	for _, o := range overrides {
 		whole = d.set(o, c) && whole
 	}
+	c.redact = d.redact
 	if whole { // else what is missing may stand behind what is not YAML
 		d.check(c)
 	}
 	if len(d.problems) > 0 {
-		return nil, d.problems.sorted()
+		return nil, d.redacted()
 	}
 	return c, nil
 }
@@ -51,6 +52,14 @@ func parse(file string, data []byte, overrides []string) (*Config, error) {
 // document decodes one YAML document over c. It reports false where that cannot
 // be read as YAML.
 func (d *decoder) document(data []byte, c *Config) bool {
+	if line, col, message := exceeded(data); message != "" {
+		at := place{d.file, line, col}
+		if d.override {
+			at = place{file: d.file}
+		}
+		d.report(at, "%s", message)
+		return false
+	}
 	tree, err := parser.ParseBytes(data, 0)
 	if err != nil {
 		at, message := place{file: d.file}, plainError(err)
@@ -87,6 +96,11 @@ func (d *decoder) set(text string, c *Config) bool {
 	if !ok || key == "" {
 		d.report(d.at(nil), "write key=value")
 		return true
+	}
+	if strings.Count(key, ".") >= maxDepth {
+		d.file = "--set"
+		d.report(d.at(nil), "key nested deeper than %d levels", maxDepth)
+		return false
 	}
 	indent := "\n"
 	for range strings.Count(key, ".") {

@@ -53,10 +53,18 @@ type Skipped struct{ Operation, Why string }
 
 // Import makes definitions of the operations that are chosen, sorted by name. It
 // is an error where none is.
-func Import(document []byte, opts Options) ([]httptool.Definition, []Skipped, error) {
+func Import(document []byte, opts Options) (defs []httptool.Definition, skipped []Skipped, err error) {
 	if len(document) > MaxDocument {
 		return nil, nil, fmt.Errorf("the document is larger than %d bytes", MaxDocument)
 	}
+	if err := check(document); err != nil {
+		return nil, nil, err
+	}
+	defer func() { // the libraries panic on some documents
+		if p := recover(); p != nil {
+			defs, skipped, err = nil, nil, fmt.Errorf("invalid OpenAPI document: %.200s", oneLine(fmt.Sprint(p)))
+		}
+	}()
 	doc, err := openapi3.NewLoader().LoadFromData(document) // which follows no reference to elsewhere
 	if err != nil {
 		return nil, nil, fmt.Errorf("no OpenAPI document: %.500s", oneLine(err.Error()))

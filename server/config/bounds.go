@@ -1,0 +1,87 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/goccy/go-yaml/scanner"
+	"github.com/goccy/go-yaml/token"
+)
+
+// Bounds on a YAML text. They are checked before it is parsed, because the parser's
+// time and memory grow with the square of the depth.
+const (
+	maxLine   = 1 << 20 // bytes
+	maxDepth  = 64      // levels of nesting
+	maxTokens = 8 << 20
+)
+
+// exceeded describes the first place at which data exceeds a bound, or returns "".
+// It scans without building a tree and stops at that place.
+func exceeded(data []byte) (line, col int, message string) {
+	line = 0
+	for text := range bytes.Lines(data) {
+		if line++; len(text) > maxLine {
+			return line, maxLine, fmt.Sprintf("line longer than %d bytes", maxLine)
+		}
+	}
+	var s scanner.Scanner
+	s.Init(string(data))
+	var n nesting
+	for count := 0; ; {
+		tokens, err := s.Scan()
+		if err == io.EOF {
+			return 0, 0, ""
+		}
+		if err != nil {
+			return 0, 0, "" // the parser reports it with its place
+		}
+		for _, t := range tokens {
+			if count++; count > maxTokens {
+				return t.Position.Line, t.Position.Column, fmt.Sprintf("more than %d values and separators", maxTokens)
+			}
+			if n.add(t) > maxDepth {
+				return t.Position.Line, t.Position.Column, fmt.Sprintf("nested deeper than %d levels", maxDepth)
+			}
+		}
+	}
+}
+
+// nesting counts the levels that are open at a token.
+type nesting struct {
+	flow    int   // open brackets and braces
+	columns []int // of the block collections that are open, increasing
+	line    int   // of the last block indicator
+	onLine  int   // colons on that line
+}
+
+func (n *nesting) add(t *token.Token) int {
+	switch t.Type {
+	case token.SequenceStartType, token.MappingStartType:
+		n.flow++
+	case token.SequenceEndType, token.MappingEndType:
+		n.flow = max(0, n.flow-1)
+	case token.SequenceEntryType, token.MappingKeyType:
+		if n.flow == 0 {
+			n.block(t.Position.Column)
+		}
+	case token.MappingValueType:
+		if n.flow > 0 {
+			break
+		}
+		if n.line != t.Position.Line {
+			n.line, n.onLine = t.Position.Line, 0
+			n.block(t.Position.IndentNum + 1)
+		}
+		n.onLine++
+	}
+	return n.flow + len(n.columns) + max(0, n.onLine-1)
+}
+
+func (n *nesting) block(column int) {
+	for len(n.columns) > 0 && n.columns[len(n.columns)-1] >= column {
+		n.columns = n.columns[:len(n.columns)-1]
+	}
+	n.columns = append(n.columns, column)
+}

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// A redactor replaces values that came from the environment by the ${NAME} they came
+// from. Its zero value replaces nothing.
+type redactor struct {
+	names map[string]string // ${NAME}, by value
+}
+
+func (r *redactor) add(name, value string) {
+	if value == "" {
+		return
+	}
+	if r.names == nil {
+		r.names = make(map[string]string)
+	}
+	r.names[value] = "${" + name + "}"
+}
+
+// whole replaces every value, in each spelling in which libraries quote one.
+func (r *redactor) whole(text string) string {
+	spellings := make(map[string]string)
+	for value, name := range r.names {
+		for _, s := range spell(value) {
+			if len(s) >= minFragment {
+				spellings[s] = name
+			} else {
+				text = replaceWord(text, s, name)
+			}
+		}
+	}
+	longestFirst := func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) }
+	order := make([]string, 0, len(spellings))
+	for s := range spellings {
+		order = append(order, s)
+	}
+	slices.SortFunc(order, longestFirst)
+	pairs := make([]string, 0, 2*len(order))
+	for _, s := range order {
+		pairs = append(pairs, s, spellings[s])
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// minFragment is the length from which a part of a value is replaced inside of words.
+const minFragment = 4
+
+// fragments replaces, after whole values, parts of them: a parser quotes the token or
+// the port it did not understand.
+func (r *redactor) fragments(text string) string {
+	text = r.whole(text)
+	for value, name := range r.names {
+		for _, s := range spell(value) {
+			text = replaceParts(text, s, name)
+		}
+	}
+	return text
+}
+
+// maxParts bounds the value whose parts are searched for.
+const maxParts = 64 << 10
+
+func replaceParts(text, value, name string) string {
+	if len(value) < minFragment {
+		return text
+	}
+	value = value[:min(len(value), maxParts)]
+	var out strings.Builder
+	for i := 0; i < len(text); {
+		if strings.HasPrefix(text[i:], "${") { // a name that was put in before
+			if end := strings.IndexByte(text[i:], '}'); end >= 0 {
+				out.WriteString(text[i : i+end+1])
+				i += end + 1
+				continue
+			}
+		}
+		n := 0
+		for i+n < len(text) && strings.Contains(value, text[i:i+n+1]) {
+			n++
+		}
+		if n >= minFragment {
+			out.WriteString(name)
+			i += n
+			continue
+		}
+		out.WriteByte(text[i])
+		i++
+	}
+	return out.String()
+}
+
+// spell returns a value as it may stand in an error: raw, its lines, quoted for Go and
+// JSON, URL-escaped and in base64.
+func spell(value string) []string {
+	quoted := fmt.Sprintf("%q", value)
+	ascii := fmt.Sprintf("%+q", value)
+	asJSON, _ := json.Marshal(value) // a string has no error
+	out := []string{value, quoted[1 : len(quoted)-1], ascii[1 : len(ascii)-1], string(asJSON[1 : len(asJSON)-1]),
+		strings.ReplaceAll(value, "\n", "; "), url.QueryEscape(value), url.PathEscape(value),
+		base64.StdEncoding.EncodeToString([]byte(value)), base64.RawURLEncoding.EncodeToString([]byte(value))}
+	for line := range strings.Lines(value) {
+		out = append(out, strings.TrimSpace(line))
+	}
+	slices.Sort(out)
+	return slices.DeleteFunc(slices.Compact(out), func(s string) bool { return s == "" })
+}
+
+// replaceWord replaces s where no letter or digit is next to it.
+func replaceWord(text, s, name string) string {
+	var out strings.Builder
+	word := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	for {
+		before, after, found := strings.Cut(text, s)
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		left := strings.LastIndexFunc(before, word) == len(before)-1 && before != ""
+		if right := strings.IndexFunc(after, word) == 0; left || right {
+			out.WriteString(s)
+		} else {
+			out.WriteString(name)
+		}
+		text = after
+	}
+}
+
+// Redact returns err without values that the configuration took from the environment.
+func (c *Config) Redact(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &redactedError{c.redact.whole(err.Error()), err}
+}
+
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
