@@ -2,6 +2,7 @@ package ocsp
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,12 +10,12 @@ import (
 
 // A panicking transport panics as long as it is broken, and answers after that.
 type panicking struct {
-	broken bool
+	broken atomic.Bool
 	then   http.RoundTripper
 }
 
 func (p *panicking) RoundTrip(r *http.Request) (*http.Response, error) {
-	if p.broken {
+	if p.broken.Load() {
 		panic("broken")
 	}
 	return p.then.RoundTrip(r)
@@ -27,12 +28,13 @@ func (p *panicking) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestPanicFailsOneQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := newCA(t, "ours", nil)
-		transport := &panicking{broken: true, then: &responder{ca: ca}}
+		transport := &panicking{then: &responder{ca: ca}}
+		transport.broken.Store(true)
 		c := start(t, Options{Transport: transport})
 		e := c.Entry(chain(ca.leaf(t, "http://r/"), ca))
 		synctest.Wait()
 		want(t, e, Unknown, "panicked")
-		transport.broken = false
+		transport.broken.Store(false)
 		pass(e, 10*time.Minute)
 		want(t, e, Good, "")
 	})
