@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sangate/sangate/server/credential"
@@ -64,8 +65,9 @@ func TestOwnedUpstream(t *testing.T) {
 }
 
 // Secrets of a folder, and of a remote Credentials API: what is there by the time
-// of a call is what is shown.
+// of a call is what is shown to the upstream, and nobody else sees it.
 func TestOtherCredentials(t *testing.T) {
+	var shown atomic.Value // the Authorization header of the last call
 	upstream := newTLSUpstream(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		switch r.URL.Path {
@@ -76,9 +78,17 @@ func TestOtherCredentials(t *testing.T) {
 			}
 			fmt.Fprint(w, `{"credentialId":7,"type":"Basic","value":"bot:remote"}`)
 		default:
+			shown.Store(r.Header.Get("Authorization"))
 			fmt.Fprintf(w, `{"auth":%q}`, r.Header.Get("Authorization"))
 		}
 	})
+	called := func(g *servertest.Gate, tool, want string) {
+		t.Helper()
+		_, body := callTool(t, g, "acme", tool, `{}`)
+		if got := shown.Swap(""); got != want || body != `{"auth":"[redacted]"}` {
+			t.Errorf("%s: the upstream saw %q, want %q; the answer is %s", tool, got, want, body)
+		}
+	}
 	secrets := t.TempDir()
 	if err := os.WriteFile(filepath.Join(secrets, "5"), []byte("one\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -90,18 +100,12 @@ func TestOtherCredentials(t *testing.T) {
 		return strings.Replace(yaml, "    keys:", "    tools: {allow: [\"by_*\"]}\n    keys:", 1) + fmt.Sprintf(
 			"egress: {allow: [127.0.0.0/8], caFile: up.crt}\ncredentials: {files: %s, remote: {url: %q, tokenFile: token}}\ntools:\n  http:\n%s", secrets, upstream.URL+"/api/credentials", tool(5)+tool(7)+tool(9))
 	}})
-	if _, body := callTool(t, g, "acme", "by_5", `{}`); body != `{"auth":"Bearer one"}` {
-		t.Errorf("of a file: %s", body)
-	}
+	called(g, "by_5", "Bearer one")
 	if err := os.WriteFile(filepath.Join(secrets, "5"), []byte("two\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, body := callTool(t, g, "acme", "by_5", `{}`); body != `{"auth":"Bearer two"}` {
-		t.Errorf("of a file that was changed: %s", body)
-	}
-	if _, body := callTool(t, g, "acme", "by_7", `{}`); body != `{"auth":"Basic Ym90OnJlbW90ZQ=="}` {
-		t.Errorf("of the remote service: %s", body)
-	}
+	called(g, "by_5", "Bearer two")
+	called(g, "by_7", "Basic Ym90OnJlbW90ZQ==")
 	if status, _ := callTool(t, g, "acme", "by_9", `{}`); status != 502 && status != 503 {
 		t.Errorf("of nobody: %d", status)
 	}
