@@ -57,7 +57,7 @@ func TestSilentFloodKeepsNobodyOut(t *testing.T) {
 // Holds: client/idle-connections
 func TestIdleTenantLeavesPlaces(t *testing.T) {
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
-		return yaml + "limits: {maxConnections: 20, unmappedConnections: 2, handshakeTimeout: 2m}\n"
+		return yaml + "limits: {maxConnections: 20, identityShare: 0.5, unmappedConnections: 2, handshakeTimeout: 2m}\n"
 	}})
 	nobody := g.CA.Issue(t, pkitest.Leaf{URIs: []string{"spiffe://example.org/nobody"}})
 	for range 30 {

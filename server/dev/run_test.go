@@ -186,7 +186,7 @@ func TestNothingIsLeft(t *testing.T) {
 			before := runtime.NumGoroutine()
 			run(t)
 			buf := make([]byte, 1<<20)
-			if left := string(buf[:runtime.Stack(buf, true)]); strings.Contains(left, "devca.(*CA)") || strings.Contains(left, "(*Server).Run") {
+			if left := string(buf[:runtime.Stack(buf, true)]); strings.Contains(left, "devca.(*CA)") || strings.Contains(left, "(*Server).serve(") {
 				t.Errorf("Run returned before what it started:\n%s", left)
 			}
 			http.DefaultClient.CloseIdleConnections()

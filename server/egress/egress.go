@@ -45,8 +45,13 @@ type Guard struct {
 	secrets []string // passwords for the proxies
 }
 
-// Secrets returns the passwords that the guard sends to proxies.
-func (g *Guard) Secrets() []string { return slices.Clone(g.secrets) }
+// Secrets returns the passwords that the guard sends to proxies; none for a nil guard.
+func (g *Guard) Secrets() []string {
+	if g == nil {
+		return nil
+	}
+	return slices.Clone(g.secrets)
+}
 
 // New makes a guard.
 func New(opts Options) *Guard {

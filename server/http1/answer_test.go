@@ -146,6 +146,7 @@ func TestOver(t *testing.T) {
 			t.Errorf("wrote %d, %v; flushed %v; read %v", n, err, flushed, read)
 		}
 		exchange(t, client) // nothing of it came
+		synctest.Wait()     // the request ends after its answer is sent
 		if err := last.Err(); !errors.Is(err, context.Canceled) {
 			t.Errorf("nobody waited for the context, and it ended with %v", err)
 		}

@@ -24,6 +24,7 @@ func TestJobRunsAgainAfterPanic(t *testing.T) {
 			return nil
 		}, func(err error) { t.Errorf("failed: %v", err) })
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if runs != 2 {
 			t.Errorf("ran %d times, want 2", runs)
 		}
