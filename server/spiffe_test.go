@@ -3,6 +3,7 @@ package server_test
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -42,6 +43,9 @@ func TestSPIFFE(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
+		// An answer, or the end of the connection, says that the handshake was counted.
+		_, _ = io.WriteString(conn, "GET /health HTTP/1.1\r\nHost: "+g.Addr+"\r\n\r\n")
+		_, _ = conn.Read(make([]byte, 1))
 		c := conn.ConnectionState().PeerCertificates[0]
 		return c.URIs[0].String(), c.SerialNumber.String()
 	}
