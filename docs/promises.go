@@ -70,7 +70,7 @@ var Promises = map[string]string{
 	"stranger/panic-contained":                   "A panic while a connection is served ends that connection only.",
 	"stranger/path-explosion":                    "A chain that can be built in many ways is refused before it is verified.",
 	"stranger/request-smuggling":                 "One request is never read as two.",
-	"stranger/signature-cost":                    "The number of costly signature checks for one client's chain is bounded.",
+	"stranger/signature-cost":                    "The signatures that our own verification checks for one chain are limited by cost.",
 	"stranger/silent-connections":                "Silent connections of one source displace only each other.",
 	"stranger/silent-flood":                      "A flood of silent connections keeps nobody out.",
 	"stranger/stalled-handshakes":                "Stalled handshakes make room for others.",
