@@ -19,10 +19,12 @@ import (
 
 // Bounds on slow peers: how long head and body of a request may take to arrive,
 // and how long an answer may take to be read once the tool has had its time.
-// Event streams have their own for each event.
+// Event streams have their own for each event. An HTTP/2 connection that takes no byte
+// at all for writeStall is closed: it could not even be told to go away.
 const (
 	bodyDeadline   = 10 * time.Second
 	answerDeadline = 30 * time.Second
+	writeStall     = 15 * time.Second
 )
 
 // ServeHTTP gives every request an id and refuses what no route should see. The

@@ -170,7 +170,7 @@ func (s *Server) httpServer() *http.Server {
 		IdleTimeout:                  l.IdleTimeout,
 		MaxHeaderBytes:               l.MaxHeaderBytes,
 		ErrorLog:                     slog.NewLogLogger(boundlog.NewRepeated(s.log.Handler()), slog.LevelDebug),
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: int(l.MaxStreamsPerConn)},
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: int(l.MaxStreamsPerConn), WriteByteTimeout: writeStall},
 	}
 }
 
