@@ -76,23 +76,32 @@ func sharesOf(open int, l config.Limits) admission.Bounds {
 	return admission.Bounds{Total: open, Tenant: most(open, l.TenantShare), Identity: most(open, l.IdentityShare), Unmapped: l.MaxUnmapped}
 }
 
-// countedUnder returns the tenant and identity whose share a connection takes, and
-// the identity's name for display. A certificate that maps to no tenant has tenant ""
-// and is an identity of its own, whatever its names are.
-func countedUnder(s *auth.Snapshot, peer *pki.Peer) (id, identity, name string) {
+// A holder is the tenant and identity whose shares a connection takes.
+type holder struct {
+	tenant, identity string
+	name             string // of the identity, for display
+	connections      int    // that the tenant may have, if not 0
+}
+
+// holderOf returns who a connection is counted for. A certificate that maps to no tenant
+// has tenant "" and is an identity of its own, whatever its names are.
+func holderOf(s *auth.Snapshot, peer *pki.Peer) holder {
 	if peer.IdentityErr != nil {
-		return "", string(peer.Identity.Fingerprint[:]), ""
+		return holder{identity: string(peer.Identity.Fingerprint[:])}
+	}
+	of := func(id string, san, connections int) holder {
+		return holder{id, peer.Identity.Key(san), peer.Identity.SANs[san].Value, connections}
 	}
 	if i, ok := s.Proxies.Match(peer); ok {
-		return proxies, peer.Identity.Key(i), peer.Identity.SANs[i].Value
+		return of(proxies, i, 0)
 	}
 	if m, reason := s.Tenants.Identify(peer.Identity); reason == "" {
-		return m.ID, peer.Identity.Key(m.SAN), peer.Identity.SANs[m.SAN].Value
+		return of(m.ID, m.SAN, m.Tenant.Connections)
 	}
 	if s.Admins != nil {
 		if m, reason := s.Admins.Identify(peer.Identity); reason == "" {
-			return tenant.Admins, peer.Identity.Key(m.SAN), peer.Identity.SANs[m.SAN].Value
+			return of(tenant.Admins, m.SAN, 0)
 		}
 	}
-	return "", string(peer.Identity.Fingerprint[:]), peer.Identity.Name()
+	return holder{identity: string(peer.Identity.Fingerprint[:]), name: peer.Identity.Name()}
 }

@@ -36,10 +36,9 @@ type connection struct {
 	readBudget int  // bytes the handshake may still read; unbounded after it
 	alerting   bool // crypto/tls verifies the chain, and has an alert for each reason
 
-	tenant, identity string       // that it is counted under
-	name             string       // of the identity, for display
-	requests         atomic.Int32 // in progress
-	used             atomic.Int64 // when the last one ended, Unix ns
+	holder
+	requests atomic.Int32 // in progress
+	used     atomic.Int64 // when the last one ended, Unix ns
 }
 
 // unbounded is the read budget of a connection whose handshake is over.
@@ -109,7 +108,7 @@ func (c *connection) Close() error {
 // identify notes who the handshake proved is there.
 func (c *connection) identify(state tls.ConnectionState) {
 	c.peer = c.snapshot.PKI.PeerOf(&state)
-	c.tenant, c.identity, c.name = countedUnder(c.snapshot, c.peer)
+	c.holder = holderOf(c.snapshot, c.peer)
 }
 
 type connectionKey struct{}

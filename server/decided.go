@@ -7,7 +7,6 @@ import (
 
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
-	"github.com/sangate/sangate/server/limit"
 )
 
 // keyWait bounds the wait for an issuer's keys when a token names one that is
@@ -38,15 +37,14 @@ func (s *Server) administered(w http.ResponseWriter, q *request, next http.Handl
 func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFunc) {
 	s.decide(q)
 	d := &q.decision
-	var grant limit.Grant
 	if d.OK() {
 		var wait time.Duration
 		var ok bool
-		if grant, wait, ok = s.limiter.Acquire(d.Principal.TenantID, d.Principal.Key, d.Tenant.Limits); !ok {
+		if q.grant, wait, ok = s.limiter.Acquire(d.Principal.TenantID, d.Principal.Key, d.Tenant.Limits); !ok {
 			*d = d.Refused(auth.RateLimited, wait)
 		}
 	}
-	defer grant.Release()
+	defer q.grant.Release()
 	if !d.OK() {
 		s.record(q, d, q.took)
 		answer.Fail(w, q.http, answer.Refusal(d, q.tokenSent()))
@@ -68,6 +66,18 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 		next = s.traced(q, next)
 	}
 	next(w, q.http)
+}
+
+// listens makes an admitted request a stream of what changes. If there are too many, it
+// returns the refusal, which is recorded.
+func (s *Server) listens(r *http.Request) *auth.Decision {
+	q := requestOf(r.Context())
+	d := &q.decision
+	if !q.grant.Listen(d.Tenant.Limits) {
+		return s.refuse(r, auth.RateLimited)
+	}
+	q.doing.Store(listening)
+	return d
 }
 
 // cutOff records that a request in progress is refused, and ends it; only the first call

@@ -126,7 +126,7 @@ func (l *listener) handshake(ctx context.Context, c *connection, conn *tls.Conn)
 	c.slot = nil
 	c.identify(state)
 	c.used.Store(time.Now().UnixNano())
-	why, ok := l.shares.Enter(c.tenant, c.identity, c)
+	why, ok := l.shares.Enter(c.tenant, c.identity, c.connections, c)
 	if why != "" {
 		l.metrics.ConnectionDropped(why)
 	}

@@ -239,7 +239,9 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	if next.Listen != old.Listen || next.Admin != old.Admin || next.State != old.State {
 		s.log.Warn("listen, admin and state take effect at the next start")
 	}
-	if next.Limits != old.Limits || !reflect.DeepEqual(next.Tracing, old.Tracing) {
+	limits := next.Limits
+	limits.PerTenant, limits.PerIdentity = old.Limits.PerTenant, old.Limits.PerIdentity // taken with the tenants
+	if limits != old.Limits || !reflect.DeepEqual(next.Tracing, old.Tracing) {
 		s.log.Warn("limits and tracing take effect at the next start")
 	}
 	return true, nil

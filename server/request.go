@@ -13,6 +13,7 @@ import (
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/lifetime"
+	"github.com/sangate/sangate/server/limit"
 )
 
 // A request is one that is being answered: all that is known of it in one
@@ -38,6 +39,7 @@ type request struct {
 
 	before, after *request // in live
 
+	grant   limit.Grant                   // what it holds of the limits of its tenant and identity
 	tenant  string                        // that the request was admitted for
 	decided time.Time                     // time of decision, by the server's clock
 	refused atomic.Pointer[auth.Decision] // why the request was cut off; nil: it was not
@@ -48,9 +50,6 @@ type request struct {
 
 // listening is in the place of a tool's name where a request is a stream of what changes.
 var listening = new(string)
-
-// listens hears of such a request.
-func listens(r *http.Request) { requestOf(r.Context()).doing.Store(listening) }
 
 type requestKey struct{}
 

@@ -171,12 +171,12 @@ func (m *member) Drop()               { m.dropped++ }
 func TestTenantLosesItsOwn(t *testing.T) {
 	s := admission.NewShares(admission.Bounds{Total: 20, Tenant: 6, Identity: 4, Unmapped: 2})
 	other := &member{}
-	s.Enter("globex", "g", other)
+	s.Enter("globex", "g", 0, other)
 	var ours []*member
 	enter := func(tenant, identity string, busy bool) (admission.Reason, bool) {
 		m := &member{since: int64(len(ours) + 1), busy: busy}
 		ours = append(ours, m)
-		return s.Enter(tenant, identity, m)
+		return s.Enter(tenant, identity, 0, m)
 	}
 	for range 4 {
 		enter("acme", "a", false)
@@ -210,21 +210,21 @@ func TestFullTotalDropsTheLargestTenant(t *testing.T) {
 	large, small := make([]*member, 9), &member{}
 	for i := range large {
 		large[i] = &member{since: int64(i)}
-		s.Enter("large", "l", large[i])
+		s.Enter("large", "l", 0, large[i])
 	}
-	s.Enter("small", "s", small)
+	s.Enter("small", "s", 0, small)
 	next := &member{}
-	if why, ok := s.Enter("late", "n", next); why != admission.TotalFull || !ok || large[0].dropped != 1 {
+	if why, ok := s.Enter("late", "n", 0, next); why != admission.TotalFull || !ok || large[0].dropped != 1 {
 		t.Errorf("%q %v, oldest of the largest dropped %d times", why, ok, large[0].dropped)
 	}
-	if why, ok := s.Enter("large", "l", &member{since: 99}); why != admission.TotalFull || !ok || large[1].dropped != 1 {
+	if why, ok := s.Enter("large", "l", 0, &member{since: 99}); why != admission.TotalFull || !ok || large[1].dropped != 1 {
 		t.Errorf("%q %v, own oldest dropped %d times", why, ok, large[1].dropped)
 	}
 	if small.dropped+next.dropped != 0 {
 		t.Error("a smaller tenant lost a connection")
 	}
 	s.Leave("late", "n", next)
-	if why, ok := s.Enter("late", "n", next); why != "" || !ok {
+	if why, ok := s.Enter("late", "n", 0, next); why != "" || !ok {
 		t.Errorf("after one left: %q %v", why, ok)
 	}
 }

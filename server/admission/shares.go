@@ -1,6 +1,9 @@
 package admission
 
-import "sync"
+import (
+	"cmp"
+	"sync"
+)
 
 // A Member is an authenticated connection in [Shares].
 type Member interface {
@@ -40,16 +43,17 @@ type tenantShare struct {
 func NewShares(b Bounds) *Shares { return &Shares{bounds: b, tenants: make(map[string]*tenantShare)} }
 
 // Enter takes a connection of an identity of a tenant in; tenant "" stands for
-// none. It reports the bound that was reached: if refused, the connection has no
+// none. most, if not 0, is what the tenant may have in the place of Bounds.Tenant. It
+// reports the bound that was reached: if refused, the connection has no
 // place; else, and if why is not empty, another connection was dropped for it.
-func (s *Shares) Enter(tenant, identity string, m Member) (why Reason, ok bool) {
+func (s *Shares) Enter(tenant, identity string, most int, m Member) (why Reason, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tenants[tenant]
 	if t == nil {
 		t = &tenantShare{identities: make(map[string]map[Member]struct{})}
 	}
-	bound := s.bounds.Tenant
+	bound := cmp.Or(most, s.bounds.Tenant)
 	if tenant == "" {
 		bound = s.bounds.Unmapped
 	}

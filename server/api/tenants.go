@@ -39,6 +39,8 @@ type limits struct {
 	RequestsPerSecond float64 `json:"requestsPerSecond,omitzero"`
 	Burst             int     `json:"burst,omitzero"`
 	Concurrent        int     `json:"concurrent,omitzero"`
+	Streams           int     `json:"streams,omitzero"`
+	Connections       int     `json:"connections,omitzero"`
 	PerIdentity       *limits `json:"perIdentity,omitzero"`
 }
 
@@ -78,9 +80,10 @@ func tenantOf(c *config.Tenant) tenant {
 		t.Tools = &tools{c.Tools.Allow, c.Tools.Deny, c.Tools.Condition}
 	}
 	if c.Limits != nil {
-		t.Limits = &limits{RequestsPerSecond: c.Limits.RequestsPerSecond, Burst: c.Limits.Burst, Concurrent: c.Limits.Concurrent}
+		t.Limits = &limits{RequestsPerSecond: c.Limits.RequestsPerSecond, Burst: c.Limits.Burst, Concurrent: c.Limits.Concurrent,
+			Streams: c.Limits.Streams, Connections: c.Limits.Connections}
 		if p := c.Limits.PerIdentity; p != nil {
-			t.Limits.PerIdentity = &limits{RequestsPerSecond: p.RequestsPerSecond, Burst: p.Burst, Concurrent: p.Concurrent}
+			t.Limits.PerIdentity = &limits{RequestsPerSecond: p.RequestsPerSecond, Burst: p.Burst, Concurrent: p.Concurrent, Streams: p.Streams}
 		}
 	}
 	return t

@@ -136,12 +136,14 @@ type Tenant struct {
 	Vars map[string]string `yaml:"vars"` // what declared tools know of it as tenant.vars
 }
 
-// A Share is what a tenant may ask for as a whole, and each identity of it; 0 is
-// no such limit.
+// A Share is what a tenant may ask for as a whole, and each identity of it. 0 is no
+// limit of the rate, and the default in [Limits] of everything else.
 type Share struct {
 	RequestsPerSecond float64 `yaml:"requestsPerSecond"`
 	Burst             int     `yaml:"burst"`
 	Concurrent        int     `yaml:"concurrent"`
+	Streams           int     `yaml:"streams"`
+	Connections       int     `yaml:"connections"`
 	PerIdentity       *Rate   `yaml:"perIdentity"`
 }
 
@@ -150,6 +152,7 @@ type Rate struct {
 	RequestsPerSecond float64 `yaml:"requestsPerSecond"`
 	Burst             int     `yaml:"burst"`
 	Concurrent        int     `yaml:"concurrent"`
+	Streams           int     `yaml:"streams"`
 }
 
 // Admins are who may use /api.
@@ -203,8 +206,17 @@ type Limits struct {
 	ToolTimeout       time.Duration `yaml:"toolTimeout"`
 	DrainTimeout      time.Duration `yaml:"drainTimeout"`
 	MaxStreamsPerConn uint32        `yaml:"maxStreamsPerConnection"`
+	PerTenant         Defaults      `yaml:"perTenant"`
+	PerIdentity       Defaults      `yaml:"perIdentity"`  // of a tenant
 	FailureBurst      int           `yaml:"failureBurst"` // wrong tokens of one identity before it has to wait
 	FailureEvery      time.Duration `yaml:"failureEvery"` // after which one is forgiven
+}
+
+// Defaults are what a tenant or an identity may have at once if tenants[].limits does
+// not say.
+type Defaults struct {
+	Concurrent int `yaml:"concurrent"` // requests in progress, event streams aside
+	Streams    int `yaml:"streams"`    // event streams that are open
 }
 
 // Log is the gate's own log on standard error.
@@ -246,6 +258,8 @@ func defaults() *Config {
 			ToolTimeout:       time.Minute,
 			DrainTimeout:      10 * time.Second,
 			MaxStreamsPerConn: 100,
+			PerTenant:         Defaults{Concurrent: 1024, Streams: 5000},
+			PerIdentity:       Defaults{Concurrent: 256, Streams: 2500},
 			FailureBurst:      10,
 			FailureEvery:      6 * time.Second,
 		},

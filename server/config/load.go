@@ -153,14 +153,20 @@ func (d *decoder) checkLimits(l *Limits) {
 	if least := 16 << 10; l.MaxHandshakeBytes > 0 && l.MaxHandshakeBytes < least {
 		d.failAt("limits.maxHandshakeBytes", "limits.maxHandshakeBytes must be at least %d: a chain of certificates has to fit", least)
 	}
-	v := reflect.ValueOf(l).Elem()
+	d.checkBounds("limits", reflect.ValueOf(l).Elem())
+}
+
+// checkBounds reports the fields of v, at a path, that are no bound.
+func (d *decoder) checkBounds(path string, v reflect.Value) {
 	for i := range v.NumField() {
-		if f := v.Field(i); (f.CanInt() && f.Int() <= 0) || (f.CanUint() && f.Uint() == 0) {
-			name := v.Type().Field(i).Tag.Get("yaml")
-			d.failAt("limits."+name, "limits.%s must be more than 0: everything is bounded", name)
-		} else if f.CanFloat() && !(f.Float() > 0 && f.Float() <= 1) {
-			name := v.Type().Field(i).Tag.Get("yaml")
-			d.failAt("limits."+name, "limits.%s must be a share of maxConnections: more than 0, at most 1", name)
+		name := path + "." + v.Type().Field(i).Tag.Get("yaml")
+		switch f := v.Field(i); {
+		case f.Kind() == reflect.Struct:
+			d.checkBounds(name, f)
+		case (f.CanInt() && f.Int() <= 0) || (f.CanUint() && f.Uint() == 0):
+			d.failAt(name, "%s must be more than 0: everything is bounded", name)
+		case f.CanFloat() && !(f.Float() > 0 && f.Float() <= 1):
+			d.failAt(name, "%s must be a share of maxConnections: more than 0, at most 1", name)
 		}
 	}
 }

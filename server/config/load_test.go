@@ -188,6 +188,8 @@ func TestProblems(t *testing.T) {
 		{"tracing, a query", whole + "tracing: {endpoint: \"https://collector.example/?key=1\"}\n", `9:21: endpoint "https://collector.example/": no query`},
 		{"tracing, more than all", whole + "tracing: {endpoint: \"https://collector.example\", sample: 1.5}\n", `9:58: sample: 1.5`},
 		{"tracing, callers of no kind", whole + "tracing: {endpoint: \"https://collector.example\", callers: all}\n", `9:59: callers "all": use sample, trust, link`},
+		{"limits, a default of nothing", whole + "limits: {perIdentity: {streams: 0}}\n", `9:33: limits.perIdentity.streams must be more than 0`},
+		{"limits, connections above all", whole + "  - {id: x, sans: [\"dns:x.example.org\"], limits: {connections: 20001}}\n", `9:64: connections must not be negative, nor above limits.maxConnections (20000)`},
 		{"admins without names", whole + "admins: {keys: []}\n", `9:10: admins has no sans`},
 		{"admins, a bad rule", whole + "admins: {sans: [\"dns:ops-*.example.org\"]}\n", `9:17: SAN rule "dns:ops-*.example.org"`},
 		{"admins, a capture", whole + "admins: {sans: [\"dns:{who}.example.org\"]}\n", `9:17: SAN rule "dns:{who}.example.org": {who} is captured`},

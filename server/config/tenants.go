@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -34,7 +35,10 @@ func (d *decoder) checkTenants(c *Config) {
 				d.failAt(at+".tools.condition", "condition: %s", err)
 			}
 		}
-		tenants[i].Limits = d.checkShare(t.Limits, at+".limits")
+		tenants[i].Limits = d.checkShare(t.Limits, &c.Limits, at+".limits")
+		if t.Limits != nil {
+			tenants[i].Connections = t.Limits.Connections
+		}
 		if len(t.SANs) == 0 {
 			d.failAt(at, "tenant %q has no sans: no certificate could be mapped to it", t.ID)
 		}
@@ -52,26 +56,33 @@ func (d *decoder) checkTenants(c *Config) {
 	c.Table = table
 }
 
-// checkShare returns the limits of a tenant; nil: none.
-func (d *decoder) checkShare(s *Share, at string) *limit.Limits {
-	if s == nil {
-		return nil
+// checkShare returns the limits of a tenant, with the defaults for what s, which may be
+// nil, leaves out.
+func (d *decoder) checkShare(s *Share, l *Limits, at string) *limit.Limits {
+	out := &limit.Limits{}
+	if s != nil {
+		if s.Connections < 0 || s.Connections > l.MaxConnections {
+			d.failAt(at+".connections", "connections must not be negative, nor above limits.maxConnections (%d)", l.MaxConnections)
+		}
+		out.Rate = d.checkRate(Rate{s.RequestsPerSecond, s.Burst, s.Concurrent, s.Streams}, at)
+		if s.PerIdentity != nil {
+			out.PerIdentity = d.checkRate(*s.PerIdentity, at+".perIdentity")
+		}
 	}
-	out := &limit.Limits{Rate: d.checkRate(Rate{s.RequestsPerSecond, s.Burst, s.Concurrent}, at)}
-	if s.PerIdentity != nil {
-		out.PerIdentity = d.checkRate(*s.PerIdentity, at+".perIdentity")
+	for r, def := range map[*limit.Rate]Defaults{&out.Rate: l.PerTenant, &out.PerIdentity: l.PerIdentity} {
+		r.Concurrent, r.Streams = cmp.Or(r.Concurrent, def.Concurrent), cmp.Or(r.Streams, def.Streams)
 	}
 	return out
 }
 
 func (d *decoder) checkRate(r Rate, at string) limit.Rate {
-	if r.RequestsPerSecond < 0 || r.Burst < 0 || r.Concurrent < 0 || r.RequestsPerSecond > 1e9 {
+	if r.RequestsPerSecond < 0 || r.Burst < 0 || r.Concurrent < 0 || r.Streams < 0 || r.RequestsPerSecond > 1e9 {
 		d.failAt(at, "limits must not be negative, nor above a billion")
 	}
 	if r.Burst > 0 && r.RequestsPerSecond == 0 {
 		d.failAt(at+".burst", "burst goes with requestsPerSecond; for requests in progress write concurrent")
 	}
-	return limit.Rate{PerSecond: r.RequestsPerSecond, Burst: r.Burst, Concurrent: r.Concurrent}
+	return limit.Rate{PerSecond: r.RequestsPerSecond, Burst: r.Burst, Concurrent: r.Concurrent, Streams: r.Streams}
 }
 
 // checkAdmins makes the table of those who may use /api; without admins nobody
@@ -85,7 +96,8 @@ func (d *decoder) checkAdmins(c *Config) {
 		if len(a.SANs) == 0 {
 			d.failAt("admins", "admins has no sans: name the certificates that may administer, such as email:ops@example.org")
 		}
-		entries = []*tenant.Tenant{{ID: tenant.Admins, SANs: a.SANs, Enabled: true, SecondFactor: tenant.SecondFactor(a.SecondFactor)}}
+		entries = []*tenant.Tenant{{ID: tenant.Admins, SANs: a.SANs, Enabled: true, SecondFactor: tenant.SecondFactor(a.SecondFactor),
+			Limits: d.checkShare(nil, &c.Limits, "admins")}}
 		d.checkKeys(c, tenant.Admins, "admins", a.Keys)
 	}
 	table, err := tenant.NewTable(entries)

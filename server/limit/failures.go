@@ -21,9 +21,6 @@ func (l *Limiter) Failed(tenant, identity string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := l.count(s, key{tenant, identity, true}, now)
-	if c == nil {
-		return // there is no room: so many are in progress that limits refuse the next ones
-	}
 	if c.bucket == nil {
 		c.bucket = rate.NewLimiter(rate.Every(l.opts.FailureEvery), l.opts.FailureBurst)
 	}

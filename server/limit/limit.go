@@ -1,12 +1,13 @@
 // Package limit bounds what a tenant and each of its identities may ask for, and
-// how often an identity may fail.
+// how often an identity may fail. Requests that stay open as event streams have a
+// bound of their own.
 //
-// A [Limiter] holds a bounded number of counts and starts no goroutine. A request
-// takes from all of its counts or from none. What is crowded out is what has
-// nothing to remember first; identities come from certificates that our CAs
-// signed, so whoever wants to crowd out others needs as many of those.
-//
-// It refuses what it has no room to count.
+// A [Limiter] holds a bounded number of counts beside those of requests in progress,
+// and starts no goroutine. A request takes from all of its counts or from none. What
+// is crowded out is what has nothing to remember first; identities come from
+// certificates that our CAs signed, so whoever wants to crowd out others needs as many
+// of those. Counts of requests in progress are never crowded out and always find
+// room: one tenant's cannot keep another's from being counted.
 package limit
 
 import (
@@ -22,7 +23,8 @@ import (
 type Rate struct {
 	PerSecond  float64
 	Burst      int // at once; where 0, what a second allows, at least 1
-	Concurrent int // in progress
+	Concurrent int // in progress, event streams aside
+	Streams    int // event streams that are open
 }
 
 // Limits are a tenant's as a whole, and those of each identity of it.
@@ -33,7 +35,7 @@ type Limits struct {
 
 // Options of a Limiter.
 type Options struct {
-	Max          int           // counts that are held; 65,536
+	Max          int           // counts that are held, those in progress aside; 65,536
 	FailureBurst int           // failures of an identity before it has to wait; 10
 	FailureEvery time.Duration // after which one is forgiven; 6 s
 	Now          func() time.Time
@@ -51,8 +53,8 @@ const (
 	sample = 32 // counts that are looked at for one to crowd out
 )
 
-// full is how long somebody is told to wait where too much is in progress, or
-// there is no room to count: nobody knows when that ends.
+// full is how long somebody is told to wait if too much is in progress: nobody knows
+// when that ends.
 const full = time.Second
 
 // A key names a count; the whole tenant's has no identity.
@@ -70,7 +72,8 @@ type shard struct {
 
 type count struct {
 	bucket  *rate.Limiter // nil where the rate is not limited
-	running int
+	running int           // requests in progress, event streams aside
+	streams int           // event streams that are open
 }
 
 // New makes a limiter.
@@ -101,20 +104,49 @@ func (l *Limiter) shard(name string) *shard { return &l.shards[maphash.String(l.
 type Grant struct {
 	shard            *shard
 	tenant, identity *count
+	stream           bool
 }
 
 // Release gives a grant back; once for each.
-func (g Grant) Release() {
+func (g *Grant) Release() {
 	if g.shard == nil {
 		return
 	}
 	g.shard.mu.Lock()
 	defer g.shard.mu.Unlock()
 	for _, c := range [...]*count{g.tenant, g.identity} {
-		if c != nil {
+		switch {
+		case c == nil:
+		case g.stream:
+			c.streams--
+		default:
 			c.running--
 		}
 	}
+}
+
+// Listen makes the request an event stream: it no longer counts as in progress but as
+// a stream. It reports false, and changes nothing, if there are too many streams.
+func (g *Grant) Listen(limits *Limits) (ok bool) {
+	if g.shard == nil || limits == nil {
+		return true
+	}
+	g.shard.mu.Lock()
+	defer g.shard.mu.Unlock()
+	if g.stream {
+		return true
+	}
+	if g.tenant.full(limits.Streams) || g.identity.full(limits.PerIdentity.Streams) {
+		return false
+	}
+	for _, c := range [...]*count{g.tenant, g.identity} {
+		if c != nil {
+			c.running--
+			c.streams++
+		}
+	}
+	g.stream = true
+	return true
 }
 
 // Acquire takes one request of an identity of a tenant. Where it is not ok,
@@ -130,9 +162,7 @@ func (l *Limiter) Acquire(tenant, identity string, limits *Limits) (g Grant, wai
 	defer s.mu.Unlock()
 	g.shard = s
 	if limits.Rate != (Rate{}) {
-		if g.tenant = l.count(s, key{tenant: tenant}, now); g.tenant == nil {
-			return Grant{}, full, false
-		}
+		g.tenant = l.count(s, key{tenant: tenant}, now)
 		wait = g.tenant.wait(&limits.Rate, now)
 	}
 	if limits.PerIdentity != (Rate{}) {
@@ -143,9 +173,6 @@ func (l *Limiter) Acquire(tenant, identity string, limits *Limits) (g Grant, wai
 		g.identity = l.count(s, key{tenant: tenant, identity: identity}, now)
 		if held != nil {
 			held.running--
-		}
-		if g.identity == nil {
-			return Grant{}, full, false
 		}
 		wait = max(wait, g.identity.wait(&limits.PerIdentity, now))
 	}
@@ -171,6 +198,9 @@ func (c *count) wait(r *Rate, now time.Time) time.Duration {
 	}
 	return missing(c.bucket, now)
 }
+
+// full reports whether as many streams are open as may be; 0: any number may.
+func (c *count) full(most int) bool { return c != nil && most > 0 && c.streams >= most }
 
 // set has the bucket be that of r.
 func (c *count) set(r *Rate, now time.Time) {
@@ -207,14 +237,16 @@ func missing(b *rate.Limiter, now time.Time) time.Duration {
 	return max(time.Duration(lack/float64(b.Limit())*float64(time.Second)), time.Nanosecond)
 }
 
-// count returns the count of a key, a new one where there is none, or nil where
-// there is no room for it. Callers hold the shard's lock.
+// count returns the count of a key, a new one if there is none. Callers hold the
+// shard's lock.
 func (l *Limiter) count(s *shard, k key, now time.Time) *count {
 	if c := s.counts[k]; c != nil {
 		return c
 	}
-	if len(s.counts) >= max(l.opts.Max/shards, 1) && !s.crowdOut(now) {
-		return nil
+	for range 2 { // so that it shrinks again if more were in progress
+		if len(s.counts) >= max(l.opts.Max/shards, 1) {
+			s.crowdOut(now)
+		}
 	}
 	c := &count{}
 	s.counts[k] = c
@@ -223,11 +255,11 @@ func (l *Limiter) count(s *shard, k key, now time.Time) *count {
 
 // crowdOut takes one count away: of some, the one with the least to remember.
 // Those in progress stay.
-func (s *shard) crowdOut(now time.Time) bool {
+func (s *shard) crowdOut(now time.Time) {
 	var least key
 	most, seen := math.Inf(-1), 0
 	for k, c := range s.counts {
-		if c.running > 0 {
+		if c.running+c.streams > 0 {
 			continue
 		}
 		if room := c.room(now); room > most {
@@ -240,7 +272,6 @@ func (s *shard) crowdOut(now time.Time) bool {
 	if seen > 0 {
 		delete(s.counts, least)
 	}
-	return seen > 0
 }
 
 // room is the share of the bucket that is full; 1: nothing to remember.

@@ -106,7 +106,52 @@ func TestConcurrent(t *testing.T) {
 	if got := ask(l, "acme", "a", limits, 2); got != 1 {
 		t.Errorf("%d after one ended, want 1", got)
 	}
-	limit.Grant{}.Release()
+	(&limit.Grant{}).Release()
+}
+
+// A request that becomes an event stream gives back what it held as a request, and
+// counts among the streams until it is released.
+func TestStreams(t *testing.T) {
+	l := limit.New(limit.Options{Now: newClock().now})
+	limits := &limit.Limits{Rate: limit.Rate{Concurrent: 1, Streams: 5}, PerIdentity: limit.Rate{Streams: 3}}
+	var held []*limit.Grant
+	listen := func(identity string) (ok bool) {
+		t.Helper()
+		g, _, granted := l.Acquire("acme", identity, limits)
+		if !granted {
+			t.Fatal("the place of a request is taken by a stream")
+		}
+		if ok = g.Listen(limits); ok {
+			held = append(held, &g)
+		} else {
+			g.Release()
+		}
+		return ok
+	}
+	for range 3 {
+		if !listen("a") {
+			t.Fatalf("stream %d refused, want 3", len(held))
+		}
+	}
+	if listen("a") || !listen("b") || !listen("b") || listen("b") || listen("c") {
+		t.Error("want 3 streams of an identity and 5 of the tenant")
+	}
+	if !held[0].Listen(limits) {
+		t.Error("a stream is asked to become one and refused")
+	}
+	held[0].Release()
+	if !listen("c") {
+		t.Error("refused after one has ended")
+	}
+	for _, g := range held[1:] {
+		g.Release()
+	}
+	if got := ask(l, "acme", "a", limits, 3); got != 1 {
+		t.Errorf("%d requests in progress after all have ended, want 1", got)
+	}
+	if none := (&limit.Grant{}); !none.Listen(limits) {
+		t.Error("refused without a limit")
+	}
 }
 
 func TestFailures(t *testing.T) {
@@ -171,10 +216,46 @@ func TestBounded(t *testing.T) {
 		t.Error("who failed was forgotten")
 	}
 	g.Release()
-	// No room at all: refused, not let through uncounted.
-	full := limit.New(limit.Options{Max: 32, Now: c.now})
-	if got := ask(full, "acme", "a", limits, 1) + ask(full, "acme", "b", limits, 1); got != 1 {
-		t.Errorf("%d with room for one", got)
+}
+
+// What is in progress of one tenant leaves room to count others, and is not let
+// through uncounted itself.
+//
+// Holds: tenant/limits-of-others
+func TestInProgressLeavesRoom(t *testing.T) {
+	c := newClock()
+	l := limit.New(limit.Options{Max: 32, Now: c.now}) // one for each shard
+	limits := &limit.Limits{Rate: limit.Rate{Concurrent: 1000}, PerIdentity: limit.Rate{Concurrent: 1}}
+	for n := range 500 {
+		if got := ask(l, "acme", fmt.Sprint(n), limits, 3); got != 1 {
+			t.Fatalf("%d of identity %d, want 1", got, n)
+		}
+	}
+	for n := range 200 {
+		if got := ask(l, fmt.Sprint("tenant", n), "a", limits, 3); got != 1 {
+			t.Fatalf("%d of tenant %d, want 1", got, n)
+		}
+	}
+}
+
+// Counts that were made while others were in progress are given up again.
+func TestCountsShrink(t *testing.T) {
+	l := limit.New(limit.Options{Max: 32, Now: newClock().now})
+	limits := &limit.Limits{PerIdentity: limit.Rate{Concurrent: 1}}
+	var held []*limit.Grant
+	for n := range 500 {
+		g, _, _ := l.Acquire("acme", fmt.Sprint(n), limits)
+		held = append(held, &g)
+	}
+	for _, g := range held {
+		g.Release()
+	}
+	for n := range 600 {
+		g, _, _ := l.Acquire("acme", fmt.Sprint("later", n), limits)
+		g.Release()
+	}
+	if n := l.Held(); n > 32 {
+		t.Errorf("%d counts are held, want at most 32", n)
 	}
 }
 

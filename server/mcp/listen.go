@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/tool"
 )
@@ -180,11 +181,14 @@ func (h *Handler) listen(w http.ResponseWriter, r *http.Request, m *message) boo
 // opens it, which reports whether more is to come, then the news, and last what
 // closes it.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, l *listener, open func(*events) bool, end func(*events)) {
+	if h.opts.Listens != nil {
+		if d := h.opts.Listens(r); !d.OK() {
+			answer.Fail(w, r, answer.Refusal(d, true))
+			return
+		}
+	}
 	h.heard.add(l)
 	defer h.heard.remove(l)
-	if h.opts.Listens != nil {
-		h.opts.Listens(r)
-	}
 	header := w.Header()
 	header["Cache-Control"], header["X-Accel-Buffering"] = noCache, []string{"no"}
 	header.Set("Content-Type", "text/event-stream")

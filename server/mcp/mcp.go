@@ -41,9 +41,9 @@ type Options struct {
 	// denies it. The context it returns ends when the request may not go on, or has
 	// taken too long.
 	Open func(ctx context.Context, name string, args []byte) (context.Context, context.CancelFunc, error)
-	// Listens hears of each request that stays as a stream of what changes; nil:
-	// nobody asks.
-	Listens func(r *http.Request)
+	// Listens admits a request as a stream of what changes, before its answer begins,
+	// and records a refusal; nil: all are admitted.
+	Listens func(r *http.Request) *auth.Decision
 	// Traced hears of each message before it is answered; nil: nobody asks.
 	Traced  func(r *http.Request, m Message)
 	MaxBody int64 // bytes

@@ -38,6 +38,7 @@ type Tenant struct {
 	SecondFactor SecondFactor
 	Tools        *Tools        // nil: the built-ins only
 	Limits       *limit.Limits // nil: none
+	Connections  int           // at most, in the place of its share of all; 0: that share
 	Vars         map[string]string
 }
 

@@ -1,0 +1,130 @@
+package server_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sangate/sangate/pki/pkitest"
+	"github.com/sangate/sangate/server/servertest"
+	"github.com/sangate/sangate/server/tool"
+)
+
+// Without limits of its own a tenant has those of limits.perTenant and
+// limits.perIdentity, which are taken while running. Another tenant notices nothing.
+//
+// Holds: client/requests-in-progress
+func TestDefaultConcurrency(t *testing.T) {
+	wait, began, release := waiting(t)
+	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}, Config: func(yaml string) string {
+		return yaml + "limits: {perTenant: {concurrent: 3}, perIdentity: {concurrent: 2}}\n"
+	}})
+	one, token := g.Client(g.Cert("acme")), "Authorization: Bearer "+g.Key("acme")
+	two := g.Client(g.CA.Issue(t, pkitest.Leaf{URIs: []string{"spiffe://example.org/tenant/acme/other"}}))
+	var running []<-chan outcome
+	call := func(c *http.Client) {
+		running = append(running, start(t, c, g.URL+"/tool/wait/call", "{}", asJSON, token))
+		<-began
+	}
+	call(one)
+	call(one)
+	before := g.By(decisions, "reason")
+	tooMany(t, ask(t, one, http.MethodGet, g.URL+"/tools", "", token)) // the identity's two
+	call(two)
+	tooMany(t, ask(t, two, http.MethodGet, g.URL+"/tools", "", token)) // the tenant's three
+	wantChange(t, g, decisions, "reason", before, map[string]float64{"ok": 1, "rate_limited": 2})
+	if res := ask(t, g.Client(g.Cert("globex")), http.MethodGet, g.URL+"/tools", "", "Authorization: Bearer "+g.Key("globex")); res.StatusCode != 200 {
+		t.Errorf("another tenant: %s", res.Status)
+	}
+	g.Configure(func(yaml string) string {
+		return strings.Replace(yaml, "perTenant: {concurrent: 3}", "perTenant: {concurrent: 4}", 1)
+	})
+	if res := ask(t, two, http.MethodGet, g.URL+"/tools", "", token); res.StatusCode != 200 {
+		t.Errorf("with a larger limit: %s", res.Status)
+	}
+	close(release)
+	for _, call := range running {
+		if got := <-call; got.err != nil || got.res.StatusCode != 200 {
+			t.Errorf("%v, %v", got.res, got.err)
+		}
+	}
+}
+
+// Event streams have a limit of their own, and leave the requests theirs. One too many
+// is refused before its answer begins: GET and subscriptions/listen, HTTP/1.1 and 2.
+//
+// Holds: client/requests-in-progress
+func TestStreamLimit(t *testing.T) {
+	for protocol, opts := range map[string][]servertest.ClientOption{"HTTP/1.1": {servertest.HTTP1}, "HTTP/2": nil} {
+		t.Run(protocol, func(t *testing.T) {
+			g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
+				return yaml + "limits: {perTenant: {concurrent: 1}, perIdentity: {streams: 3}}\n"
+			}})
+			c, token := g.Client(g.Cert("acme"), opts...), "Authorization: Bearer "+g.Key("acme")
+			events, _ := listenTo(t, g, c, g.Key("acme"))
+			wantTold(t, events, acknowledged)
+			id := begin(t, c, g.URL+"/mcp", "2025-11-25", token)
+			get := func() *http.Response {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.URL+"/mcp", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header = http.Header{"Authorization": {"Bearer " + g.Key("acme")}, "Accept": {"text/event-stream"}, "Mcp-Session-Id": {id}}
+				res, err := c.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = res.Body.Close() })
+				return res
+			}
+			var last *http.Response
+			for n := range 2 {
+				if last = get(); last.StatusCode != 200 {
+					t.Fatalf("stream %d: %s", n+2, last.Status)
+				}
+			}
+			before := g.By(decisions, "reason")
+			tooMany(t, get())
+			tooMany(t, ask(t, c, http.MethodPost, g.URL+"/mcp", listenBody, asJSON, accept, token,
+				"MCP-Protocol-Version: 2026-07-28", "Mcp-Method: subscriptions/listen"))
+			wantChange(t, g, decisions, "reason", before, map[string]float64{"ok": 2, "rate_limited": 2})
+			if res := ask(t, c, http.MethodGet, g.URL+"/tools", "", token); res.StatusCode != 200 {
+				t.Errorf("a request beside the streams: %s", res.Status)
+			}
+			_ = last.Body.Close()
+			if !servertest.WaitFor(func() bool {
+				res := get()
+				defer res.Body.Close()
+				return res.StatusCode == 200
+			}, 10*time.Second) {
+				t.Error("refused after a stream has ended")
+			}
+		})
+	}
+}
+
+// A tenant's own number of connections stands in the place of its share, above it and
+// below it.
+//
+// Holds: tenant/connection-share
+func TestTenantConnections(t *testing.T) {
+	for _, most := range []int{3, 15} {
+		t.Run(fmt.Sprint(most), func(t *testing.T) {
+			g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
+				return strings.Replace(yaml, "  - id: acme\n", fmt.Sprintf("  - id: acme\n    limits: {connections: %d}\n", most), 1) +
+					"limits: {maxConnections: 20, tenantShare: 0.5, identityShare: 1, handshakeTimeout: 2m}\n"
+			}})
+			for range 20 {
+				dialWire(t, g, g.Cert("acme"))
+			}
+			dropped := func() float64 { return g.Metric("sangate_connections_dropped_total", "reason", "identity_share") }
+			if !servertest.WaitFor(func() bool {
+				return g.Metric("sangate_connections_open") == float64(most) && dropped() == float64(20-most)
+			}, 10*time.Second) {
+				t.Errorf("%v connections open and %v dropped, want %d and %d", g.Metric("sangate_connections_open"), dropped(), most, 20-most)
+			}
+		})
+	}
+}
