@@ -11,6 +11,7 @@ import (
 	"github.com/sangate/sangate/server/audit"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/mcp"
 )
 
 // journal is the audit log in force, if there is one.
@@ -55,7 +56,7 @@ func (j *journal) write(r *audit.Record) {
 func (j *journal) on(kind audit.Kind) bool {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	return j.log != nil && (kind != audit.ToolCall || j.toolCalls)
+	return j.log != nil && (!kind.Use() || j.toolCalls)
 }
 
 // who is what a record of any kind tells of a request and its decision. The path
@@ -64,7 +65,7 @@ func who(kind audit.Kind, r *http.Request, d *auth.Decision) *audit.Record {
 	id := d.Principal.Identity
 	out := &audit.Record{Kind: kind, RequestID: answer.RequestID(r.Context()), Remote: r.RemoteAddr, Method: r.Method, Path: r.Pattern,
 		Tenant: d.Principal.TenantID, Identity: d.Principal.Name(), Serial: id.Serial, Fingerprint: hex.EncodeToString(id.Fingerprint[:]),
-		Rule: d.Rule, Factors: d.Factors(), KeyID: d.Principal.KeyID, Tool: d.Tool}
+		Rule: d.Rule, Factors: d.Factors(), KeyID: d.Principal.KeyID, Tool: d.Tool, Name: d.Used}
 	if t := d.Principal.Token; t != nil {
 		out.Issuer, out.Subject = t.Issuer.Name, t.Subject
 	}
@@ -72,17 +73,18 @@ func who(kind audit.Kind, r *http.Request, d *auth.Decision) *audit.Record {
 }
 
 // auditRefusal writes a refused request down.
-func (s *Server) auditRefusal(r *http.Request, d *auth.Decision, took time.Duration) {
+func (s *Server) auditRefusal(q *request, d *auth.Decision, took time.Duration) {
 	if !s.journal.on(audit.Refused) {
 		return
 	}
-	out := who(audit.Refused, r, d)
+	out := who(audit.Refused, q.http, d)
 	out.Stage, out.Reason, out.Duration = string(d.Stage), string(d.Reason), took
 	s.journal.write(out)
 }
 
 // auditChange writes down what an admin has changed.
 func (s *Server) auditChange(r *http.Request, action, object string) {
+	requestOf(r.Context()).audited.Store(true)
 	out := who(audit.Change, r, auth.DecisionFrom(r.Context()))
 	out.Action, out.Object, out.Outcome = action, object, "ok"
 	s.journal.write(out)
@@ -100,11 +102,27 @@ func (s *Server) auditReload(err error) {
 }
 
 // auditCall writes a tool call down: who, what, how it ended; not what with.
-func (s *Server) auditCall(r *http.Request, d *auth.Decision, tool, outcome string, took time.Duration) {
+func (s *Server) auditCall(q *request, d *auth.Decision, tool, outcome string, took time.Duration) {
 	if !s.journal.on(audit.ToolCall) {
 		return
 	}
-	out := who(audit.ToolCall, r, d)
+	q.audited.Store(true)
+	out := who(audit.ToolCall, q.http, d)
 	out.Tool, out.Outcome, out.Duration = tool, outcome, took
+	s.journal.write(out)
+}
+
+// kindsOfUse are what the uses of resources and prompts are called in the audit log.
+var kindsOfUse = map[mcp.Kind]audit.Kind{mcp.Read: audit.ResourceRead, mcp.Get: audit.PromptGet, mcp.Completion: audit.Completion}
+
+// auditUse writes the use of a resource or prompt down as auditCall does a call.
+func (s *Server) auditUse(q *request, d *auth.Decision, u mcp.Use, outcome string, took time.Duration) {
+	kind := kindsOfUse[u.Kind]
+	if !s.journal.on(kind) {
+		return
+	}
+	q.audited.Store(true)
+	out := who(kind, q.http, d)
+	out.Name, out.Outcome, out.Duration = u.Name, outcome, took
 	s.journal.write(out)
 }

@@ -100,6 +100,7 @@ func TestAudit(t *testing.T) {
 	call(globex, "echo", g.Key("globex"))
 	wantRecord(t, file, map[string]any{"kind": "refused", "reason": "tool_denied", "tenant": "globex", "tool": "echo"})
 	call(globex, "nobody-knows-it", g.Key("globex"))
+	wantRecord(t, file, map[string]any{"kind": "bad_request", "reason": "ok", "outcome": "not_found", "tenant": "globex", "path": "/tool/{name}/call"})
 
 	ask(t, acme, http.MethodGet, g.URL+"/api/keys/"+strings.Repeat("k", 20), "", "Authorization: Bearer "+g.Key("acme"))
 	wantRecord(t, file, map[string]any{"kind": "refused", "method": "GET", "path": "/api/keys/{id}"})
@@ -114,8 +115,8 @@ func TestAudit(t *testing.T) {
 	}
 	wantRecord(t, file, map[string]any{"kind": "change", "action": "key.mint", "object": minted.ID, "identity": "ops@example.org", "tenant": "@admins", "outcome": "ok"})
 	call(acme, "echo", g.Key("acme"))
-	if lines := audited(t, file, argument, key, minted.Key, g.Key("acme"), g.Key("globex"), "nobody-knows-it"); len(lines) != 5 {
-		t.Errorf("%d lines, want those 5: %v", len(lines), lines)
+	if lines := audited(t, file, argument, key, minted.Key, g.Key("acme"), g.Key("globex"), "nobody-knows-it"); len(lines) != 6 {
+		t.Errorf("%d lines, want those 6: %v", len(lines), lines)
 	}
 
 	g.Configure(func(yaml string) string {

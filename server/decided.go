@@ -77,6 +77,7 @@ func (s *Server) listens(r *http.Request) *auth.Decision {
 		return s.refuse(r, auth.RateLimited)
 	}
 	q.doing.Store(listening)
+	s.record(q, d, q.took)
 	return d
 }
 

@@ -56,6 +56,13 @@ func (l *live) update(q *request, d auth.Decision, at time.Time) {
 	q.decision, q.decided = d, at
 }
 
+// decision returns that on a request.
+func (l *live) decision(q *request) auth.Decision {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return q.decision
+}
+
 // wait returns when no request is in progress.
 func (l *live) wait() {
 	l.mu.Lock()

@@ -29,8 +29,9 @@ func TestMetrics(t *testing.T) {
 	dir := t.TempDir()
 	shown := pkitest.NewCA(t, "another").Issue(t, pkitest.Leaf{DNS: []string{"gate.example"}})
 	shown.Write(t, dir, "up")
-	g := servertest.Start(t, servertest.Options{Files: map[string]string{"jwks.json": string(issuer.JWKS()), "denylist": "# nobody\n"}, Config: func(yaml string) string {
-		yaml = strings.Replace(yaml, "    keys:", "    tools: {allow: [exact, echo]}\n    keys:", 1)
+	_, offered := counted(t)
+	g := servertest.Start(t, servertest.Options{Prompts: offered.Prompts, Files: map[string]string{"jwks.json": string(issuer.JWKS()), "denylist": "# nobody\n"}, Config: func(yaml string) string {
+		yaml = strings.Replace(yaml, "    keys:", "    tools: {allow: [exact, echo, draft]}\n    keys:", 1)
 		return yaml + fmt.Sprintf(`issuers: [{name: filed, issuer: %q, audiences: [gate], jwksFile: jwks.json, tenantClaim: tenant}]
 egress: {allow: [127.0.0.0/8]}
 mcpServers: [{name: up, baseUrl: %q, clientCertificate: {cert: %s/up.crt, key: %[3]s/up.key}}]
@@ -54,6 +55,8 @@ mcpServers: [{name: up, baseUrl: %q, clientCertificate: {cert: %s/up.crt, key: %
 	}
 	call("exact")
 	id := call("echo")
+	ask(t, g.Client(g.Cert("acme")), http.MethodPost, g.URL+"/mcp", `{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"draft"}}`,
+		jwtOf(g.Key("acme")), asJSON, accept, "MCP-Protocol-Version: 2025-11-25")
 
 	text := scrape(t, g, "")
 	parser := expfmt.NewTextParser(model.UTF8Validation)
@@ -96,7 +99,7 @@ mcpServers: [{name: up, baseUrl: %q, clientCertificate: {cert: %s/up.crt, key: %
 		t.Errorf("no exemplar of %s", id)
 	}
 	native := scrape(t, g, "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
-	for _, name := range []string{"sangate_auth_duration_seconds", "sangate_tool_call_duration_seconds", "sangate_upstream_request_duration_seconds"} {
+	for _, name := range []string{"sangate_auth_duration_seconds", "sangate_tool_call_duration_seconds", "sangate_mcp_use_duration_seconds", "sangate_upstream_request_duration_seconds"} {
 		var seen, exemplar bool
 		for _, h := range histograms(t, native, name) {
 			seen = seen || (h.GetSampleCount() > 0 && len(h.PositiveDelta) > 0 && h.GetSchema() > 0 && len(h.Bucket) > 0)

@@ -50,14 +50,18 @@ func (s *Server) refuse(r *http.Request, reason auth.Reason) *auth.Decision {
 var recorded = new(answer.Failure)
 
 // record counts a decision and logs it: refusals for everybody, the rest at
-// level debug.
+// level debug. That a request is admitted is recorded once, and not after it was
+// refused; one that is refused while it is in progress has both.
 func (s *Server) record(q *request, d *auth.Decision, took time.Duration) {
+	if q.recorded.Swap(true) && d.OK() {
+		return
+	}
 	s.metrics.Decision(d, took, q.id)
 	detail := s.detail(q, d)
 	if !d.OK() {
 		tracing.Failed(q, string(d.Reason))
 		q.failure.Store(recorded)
-		s.auditRefusal(q.http, d, took)
+		s.auditRefusal(q, d, took)
 		s.showRefused(q, d, detail)
 	}
 	level, message := slog.LevelInfo, "request refused"
@@ -124,7 +128,7 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 	took := time.Since(start)
 	outcome := outcomeOf(res, err)
 	s.metrics.ToolCall(t.Name, admin.TenantLabel(d), outcome, took, q.id)
-	s.auditCall(q.http, d, t.Name, outcome, took)
+	s.auditCall(q, d, t.Name, outcome, took)
 	if q.span != nil {
 		tracing.Called(q.span, t.Name, outcome)
 	}
@@ -132,7 +136,7 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 		return nil, refused // no longer admitted, whatever the tool made of it
 	}
 	if outcome != "ok" {
-		answer.Note(q, outcome, whyFailed(t, outcome, err))
+		answer.Note(q, outcome, whyFailed(t.Name, outcome, err))
 	}
 	if err == nil {
 		return res, nil
@@ -150,9 +154,9 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 
 // whyFailed is what the operator is told of a call that failed. What the tool itself
 // said is its caller's.
-func whyFailed(t *tool.Tool, outcome string, err error) string {
+func whyFailed(name, outcome string, err error) string {
 	if outcome == "tool_error" {
-		return t.Name + " said no"
+		return name + " said no"
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n") // the log has the stack of a panic
 	return line

@@ -14,6 +14,7 @@ import (
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/lifetime"
 	"github.com/sangate/sangate/server/limit"
+	"github.com/sangate/sangate/server/mcp"
 )
 
 // A request is one that is being answered: all that is known of it in one
@@ -31,8 +32,11 @@ type request struct {
 	took     time.Duration // of the decision
 	http     *http.Request // as the handlers have it
 
-	failure answer.Failures        // why it is told no, where it is
-	doing   atomic.Pointer[string] // the tool that it calls, or listening
+	failure  answer.Failures          // why it is told no, where it is
+	recorded atomic.Bool              // a decision on it was
+	audited  atomic.Bool              // the audit log has what came of it
+	expected atomic.Pointer[mcp.Kind] // of the use that its message may lead to, until there is one
+	doing    atomic.Pointer[string]   // the tool that it calls, or listening
 
 	call lifetime.Context // of the tool it calls
 	span trace.Span       // nil: it is not traced

@@ -1,14 +1,11 @@
 package server
 
 import (
-	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
-	"github.com/sangate/sangate/server/mcp"
 	"github.com/sangate/sangate/server/tool"
 )
 
@@ -80,30 +77,6 @@ func (s *Server) mayChange(r *http.Request) error {
 		return q.refusal(refused)
 	}
 	return nil
-}
-
-// open revalidates the request right before a resource is read, a prompt fetched or an
-// argument completed, and applies the tenant's condition to it. The returned context
-// ends when the request may not go on, or has taken too long.
-func (s *Server) open(ctx context.Context, name string, args []byte) (context.Context, context.CancelFunc, error) {
-	q := requestOf(ctx)
-	refused, changed := s.revalidate(q)
-	if refused != nil {
-		return nil, nil, q.refusal(refused)
-	}
-	d := *auth.DecisionFrom(ctx)
-	if changed {
-		d = q.decision
-	}
-	if d.Read(name, args); d.OK() && changed && !slices.Contains(d.Tools.Others(), name) {
-		d = d.Refused(auth.ToolDenied, 0)
-	}
-	if !d.OK() {
-		s.record(q, &d, q.took)
-		return nil, nil, mcp.ErrDenied
-	}
-	ctx, cancel := s.bound(ctx)
-	return ctx, cancel, nil
 }
 
 // refusal is the answer to a request that was cut off. To MCP clients, 404 would mean

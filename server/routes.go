@@ -35,6 +35,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := begin(w, r, start)
 	defer q.conn.occupied()()
 	defer answer.Caught(s.log, q.id)
+	defer s.end(q)
 	_ = http.NewResponseController(w).SetWriteDeadline(start.Add(s.limits.ToolTimeout + answerDeadline))
 	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
 		// A Content-Length may have stood beside it, and net/http does not
@@ -43,9 +44,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	retiring(w, q.conn, s.opts.Now())
 	s.enter(w, q)
-	if f := q.failure.Load(); f != nil && f != recorded {
-		s.showFailure(q, f)
-	}
 }
 
 // enter looks at what every request needs, and lets it go on to its route.

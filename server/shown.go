@@ -208,15 +208,15 @@ func (s *Server) showRefused(q *request, d *auth.Decision, detail string) {
 
 // showFailure has the console show a request that was told no by something else than
 // a decision.
-func (s *Server) showFailure(q *request, f *answer.Failure) {
-	r := s.refusal(q, &q.decision)
+func (s *Server) showFailure(q *request, d *auth.Decision, f *answer.Failure) {
+	r := s.refusal(q, d)
 	r.Stage, r.Reason, r.Detail = console.AtRequest, f.Code, f.Detail
 	s.refusals.Add(r)
 }
 
 // refusal is what the console shows of a request that was told no, whoever did.
 func (s *Server) refusal(q *request, d *auth.Decision) console.Refusal {
-	r := console.Refusal{At: s.opts.Now(), Who: nameOf(q.asked.Peer), Via: nameOf(q.via), Tenant: d.Principal.TenantID, Rule: d.Rule, Key: keyOf(&d.Principal), Tool: d.Tool,
+	r := console.Refusal{At: s.opts.Now(), Who: nameOf(q.asked.Peer), Via: nameOf(q.via), Tenant: d.Principal.TenantID, Rule: d.Rule, Key: keyOf(&d.Principal), Tool: cmp.Or(d.Tool, d.Used),
 		What: q.http.Method + " " + q.http.URL.Path, Remote: q.http.RemoteAddr, Request: q.id}
 	if d.Principal.SAN != "" {
 		r.Who = d.Principal.SAN

@@ -18,6 +18,7 @@ import (
 	"github.com/sangate/sangate/pki/stepca"
 	"github.com/sangate/sangate/server/admission"
 	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/mcp"
 	"github.com/sangate/sangate/server/tracing"
 )
 
@@ -47,15 +48,20 @@ type Metrics struct {
 	upstreamTime  *prometheus.HistogramVec
 	toolCalls     *prometheus.CounterVec
 	toolTime      *prometheus.HistogramVec
+	uses          *prometheus.CounterVec
+	useTime       *prometheus.HistogramVec
 	spans         *prometheus.CounterVec
 
 	lists, revokers, issuers, upstreams names // with series
 
 	decided series[decisionLabels, prometheus.Counter]
 	called  series[callLabels, callSeries]
+	used    series[useLabels, callSeries]
 	timed   series[string, *exemplified] // by factor
 
 	exchanged series[string, *exemplified] // by upstream
+
+	tools, others folder // names of tools, and of resources and prompts
 
 	Connections prometheus.Gauge
 	Streams     prometheus.Gauge
@@ -96,6 +102,8 @@ func NewMetrics(version, commit string) *Metrics {
 		upstreamTime: f.histogram("sangate_upstream_request_duration_seconds", "Time an upstream took to answer a call.", prometheus.DefBuckets, "server"),
 		toolCalls:    f.counter("sangate_tool_calls_total", "Tool calls, by result.", "tool", "tenant", "result"),
 		toolTime:     f.histogram("sangate_tool_call_duration_seconds", "Time tool calls took.", prometheus.DefBuckets, "tool", "tenant", "result"),
+		uses:         f.counter("sangate_mcp_uses_total", "Resource reads, prompt gets and completions, by kind and result.", "kind", "name", "tenant", "result"),
+		useTime:      f.histogram("sangate_mcp_use_duration_seconds", "Time resource reads, prompt gets and completions took.", prometheus.DefBuckets, "kind", "name", "tenant", "result"),
 		Connections:  f.gauge("sangate_connections_open", "Open client connections, handshake done.").WithLabelValues(),
 		AuditErrors:  f.counter("sangate_audit_errors_total", "Records that could not be written to the audit log.").WithLabelValues(),
 		Streams:      f.gauge("sangate_streams_open", "Requests in progress: calls and event streams.").WithLabelValues(),
@@ -107,6 +115,9 @@ func NewMetrics(version, commit string) *Metrics {
 	}
 	m.called.make = func(l callLabels) callSeries {
 		return callSeries{m.toolCalls.WithLabelValues(l.tool, l.tenant, l.result), &exemplified{Observer: m.toolTime.WithLabelValues(l.tool, l.tenant, l.result)}}
+	}
+	m.used.make = func(l useLabels) callSeries {
+		return callSeries{m.uses.WithLabelValues(l.kind, l.name, l.tenant, l.result), &exemplified{Observer: m.useTime.WithLabelValues(l.kind, l.name, l.tenant, l.result)}}
 	}
 	m.timed.make = func(factor string) *exemplified {
 		return &exemplified{Observer: m.decisionTime.WithLabelValues(factor)}
@@ -132,6 +143,9 @@ func (m *Metrics) zero() {
 		m.ocsp.WithLabelValues(string(o))
 	}
 	m.toolCalls.WithLabelValues(unknownTool, "", "not_found")
+	for _, kind := range mcp.Kinds() {
+		m.uses.WithLabelValues(string(kind), unknownTool, "", "not_found")
+	}
 	m.lastError.WithLabelValues("server")
 	for _, factor := range []string{"certificate", "api_key", "jwt"} {
 		m.decisionTime.WithLabelValues(factor)
@@ -259,23 +273,6 @@ func (m *Metrics) KeySet(issuer string, err error) {
 // left the trust bundle.
 func (m *Metrics) AnchorDropped(role string, n int) {
 	m.dropped.WithLabelValues(role).Add(float64(n))
-}
-
-// ToolCall counts a call of a tool that is there, by a request; result is from a
-// closed set.
-func (m *Metrics) ToolCall(tool, tenant, result string, took time.Duration, request string) {
-	s := m.called.of(callLabels{tool, tenant, result})
-	s.calls.Inc()
-	s.took.observe(took, request)
-}
-
-// unknownTool stands for all tools that are not there: what they are called is the
-// peer's choice.
-const unknownTool = "_unknown"
-
-// UnknownTool counts a call of a tool that is not there.
-func (m *Metrics) UnknownTool(tenant string) {
-	m.toolCalls.WithLabelValues(unknownTool, tenant, "not_found").Inc()
 }
 
 func result(err error) string {

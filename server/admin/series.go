@@ -61,6 +61,8 @@ type decisionLabels struct{ stage, reason, tenant string }
 
 type callLabels struct{ tool, tenant, result string }
 
+type useLabels struct{ kind, name, tenant, result string }
+
 type callSeries struct {
 	calls prometheus.Counter
 	took  *exemplified

@@ -17,10 +17,24 @@ type Kind string
 
 // The kinds there are.
 const (
-	Refused  Kind = "refused"   // a request was not let through
-	Change   Kind = "change"    // something was changed by /api
-	ToolCall Kind = "tool_call" // a tool ran, or was to
+	Refused    Kind = "refused"     // a request was not let through
+	BadRequest Kind = "bad_request" // a request was let through, and what it sent was wrong
+	Change     Kind = "change"      // something was changed by /api
+
+	ToolCall     Kind = "tool_call"     // a tool ran, or was to
+	ResourceRead Kind = "resource_read" // a resource was read, or was to be
+	PromptGet    Kind = "prompt_get"    // a prompt was fetched, or was to be
+	Completion   Kind = "completion"    // an argument of a prompt or resource was completed, or was to be
 )
+
+// Use reports whether it is the use of a tool, resource or prompt.
+func (k Kind) Use() bool {
+	switch k {
+	case ToolCall, ResourceRead, PromptGet, Completion:
+		return true
+	}
+	return false
+}
 
 const (
 	maxValue   = 512 // bytes of one value; the rest is cut and "…" put
@@ -52,10 +66,11 @@ type Record struct {
 	Method      string        `json:"method,omitempty"`
 	Path        string        `json:"path,omitempty"` // the route's pattern, never what the peer sent
 	Tool        string        `json:"tool,omitempty"`
+	Name        string        `json:"name,omitempty"`   // of the resource, template or prompt
 	Action      string        `json:"action,omitempty"` // of a change: key.mint
 	Object      string        `json:"object,omitempty"` // of a change: k1
 	Outcome     string        `json:"outcome,omitempty"`
-	Duration    time.Duration `json:"-"` // "durationMs", to the microsecond; 0 is left out, but not of a tool call
+	Duration    time.Duration `json:"-"` // "durationMs", to the microsecond; 0 is left out, but not of a use
 }
 
 // line is a Record as it is written.
@@ -74,7 +89,7 @@ func (r *Record) appendTo(buf *bytes.Buffer, now func() time.Time) error {
 	} else {
 		l.Time = r.Time.UTC().Format(timeLayout)
 	}
-	if r.Duration != 0 || r.Kind == ToolCall {
+	if r.Duration != 0 || r.Kind.Use() {
 		l.DurationMs = new(math.Round(float64(r.Duration)/1e3) / 1e3)
 	}
 	start := buf.Len()
@@ -93,7 +108,7 @@ func (l *line) bound() {
 	for _, v := range [...]*string{
 		&l.RequestID, &l.Remote, &l.Tenant, &l.Identity, &l.Serial, &l.Fingerprint, &l.Rule,
 		&l.KeyID, &l.Issuer, &l.Subject, &l.Stage, &l.Reason, &l.Method, &l.Path,
-		&l.Tool, &l.Action, &l.Object, &l.Outcome,
+		&l.Tool, &l.Name, &l.Action, &l.Object, &l.Outcome,
 	} {
 		*v = bound(*v)
 	}

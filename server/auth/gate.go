@@ -112,6 +112,7 @@ type Decision struct {
 	Detail    string       // beside the reason, for the operator
 	Missing   *jwt.Missing // a key that may come; nil where waiting is of no use
 	Tool      string       // that it is about, where there is one of that name
+	Used      string       // resource or prompt that it is about, by [Decision.Read]
 	Via       *pki.Peer    // the proxy that carried the certificate, if one did
 	JWT       bool         // it was a JWT that was sent as second factor
 
@@ -230,6 +231,7 @@ func (d *Decision) Call(name string, args []byte) {
 // with its URI as the argument uri, of an admitted request. That the tenant may see it
 // is known: it was found in [Decision.Tools].
 func (d *Decision) Read(name string, args []byte) {
+	d.Used = name
 	if c := d.condition(); c != nil && d.OK() {
 		d.hold(c, name, args)
 	}

@@ -225,7 +225,8 @@ type Log struct {
 	Format string `yaml:"format"` // json or text
 }
 
-// Audit is the audit log: refusals and changes, and tool calls where asked for.
+// Audit is the audit log: refusals and changes, and tool calls where asked for, uses
+// of resources and prompts among them.
 type Audit struct {
 	File      Path  `yaml:"file"` // "-": standard output
 	ToolCalls bool  `yaml:"toolCalls"`

@@ -6,13 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/tool"
 )
@@ -142,47 +140,4 @@ func missing(needs *tool.NeedsCapability) error {
 		return err
 	}
 	return &jsonrpc.Error{Code: sdk.CodeMissingRequiredClientCapabilities, Message: needs.Error(), Data: data}
-}
-
-// A use is that of a resource or prompt: its name, what is asked for as a JSON object,
-// and the error of one that does not exist.
-type use struct {
-	name    string
-	args    []byte
-	unknown error
-}
-
-// other runs what is behind a resource or prompt; out is filled with its result,
-// unless it asks for more.
-func (h *Handler) other(ctx context.Context, u use, out any, do func(context.Context) (*tool.Result, error)) (*tool.Result, error) {
-	ctx, cancel, err := h.opts.Open(ctx, u.name, u.args)
-	if errors.Is(err, ErrDenied) {
-		return nil, u.unknown
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer cancel()
-	res, err := do(ctx)
-	switch {
-	case err == nil && len(res.Asks) > 0:
-		return res, nil
-	case err == nil:
-		return res, json.Unmarshal(res.Structured, out)
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	}
-	if needs, ok := errors.AsType[*tool.NeedsCapability](err); ok {
-		return nil, missing(needs)
-	}
-	if failed, ok := errors.AsType[*tool.Failure](err); ok {
-		return nil, failed
-	}
-	code, message := answer.Internal.Code, answer.Internal.Message
-	if upstream, ok := errors.AsType[*tool.UpstreamError](err); ok {
-		code, message = upstream.Kind, upstream.Message()
-	}
-	answer.Note(ctx, code, err.Error())
-	h.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "what stands behind a resource or prompt failed", slog.String("requestId", answer.RequestID(ctx)), slog.Any("err", err))
-	return nil, errors.New(message)
 }

@@ -45,10 +45,10 @@ func newBench(t testing.TB) *bench {
 			}
 			return d
 		},
-		Run: func(ctx context.Context, t *tool.Tool, c *tool.Call) (*tool.Result, error) { return t.Call(ctx, c) },
-		Open: func(ctx context.Context, _ string, _ []byte) (context.Context, context.CancelFunc, error) {
-			ctx, cancel := context.WithCancel(ctx)
-			return ctx, cancel, nil
+		Run:    func(ctx context.Context, t *tool.Tool, c *tool.Call) (*tool.Result, error) { return t.Call(ctx, c) },
+		Expect: func(r *http.Request, _ mcp.Kind) *auth.Decision { return auth.DecisionFrom(r.Context()) },
+		Use: func(ctx context.Context, _ mcp.Use, do func(context.Context) (*tool.Result, error)) (*tool.Result, error) {
+			return do(ctx)
 		}})
 	return b
 }

@@ -213,8 +213,11 @@ func (h *Handler) Get(w http.ResponseWriter, r *http.Request) {
 		answer.Fail(w, r, answer.MethodNotAllowed)
 		return
 	}
-	h.opts.Admit(r, "", nil)
-	d := auth.DecisionFrom(r.Context())
+	d := h.opts.Expect(r, "")
+	if !d.OK() {
+		answer.Fail(w, r, answer.Refusal(d, true))
+		return
+	}
 	l := &listener{tenant: d.Principal.TenantID, shown: d.Tools, wants: wanted{Tools: true, Prompts: true, Resources: true},
 		watches: func(uri string) bool { return h.kept.watches(id, uri) }, news: make(chan struct{}, 1)}
 	h.stream(w, r, l, func(s *events) bool { return s.write(": \n\n") }, func(*events) {})

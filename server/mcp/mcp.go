@@ -36,13 +36,16 @@ type Options struct {
 	Refuse func(r *http.Request, reason auth.Reason) *auth.Decision
 	// Run calls the tool, timed, counted and logged.
 	Run func(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.Result, error)
-	// Open decides, right before it is done, whether the resource or prompt of that
-	// name may be used with args, a JSON object: it returns [ErrDenied] if the policy
-	// denies it. The context it returns ends when the request may not go on, or has
-	// taken too long.
-	Open func(ctx context.Context, name string, args []byte) (context.Context, context.CancelFunc, error)
+	// Expect takes the place of Admit for what may lead to a use of that kind, or, if
+	// kind is "", to a stream: that records the final decision. Expect decides again and
+	// records a refusal only.
+	Expect func(r *http.Request, kind Kind) *auth.Decision
+	// Use reads a resource, gets a prompt or completes an argument by do: decided right
+	// before, timed, counted and logged. It returns [ErrDenied] if the policy denies
+	// it. The context of do ends when the request may not go on, or has taken too long.
+	Use func(ctx context.Context, u Use, do func(context.Context) (*tool.Result, error)) (*tool.Result, error)
 	// Listens admits a request as a stream of what changes, before its answer begins,
-	// and records a refusal; nil: all are admitted.
+	// and records the decision; nil: all are admitted.
 	Listens func(r *http.Request) *auth.Decision
 	// Traced hears of each message before it is answered; nil: nobody asks.
 	Traced  func(r *http.Request, m Message)
@@ -116,13 +119,12 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, direct func(http.
 	if h.opts.Traced != nil {
 		h.opts.Traced(r, msg.told(r))
 	}
-	name, args := msg.tool()
-	switch d := h.opts.Admit(r, name, args); {
+	switch d := h.admit(r, &msg); {
 	case d.Reason == auth.ToolDenied:
 		// A denied tool is not refused here: to the SDK it is unknown, because
 		// it is not in the view, and the answer is the same.
 		denied := *auth.DecisionFrom(r.Context())
-		denied.Tools = denied.Tools.Without([]string{name}, false)
+		denied.Tools = denied.Tools.Without([]string{msg.name}, false)
 		r = r.WithContext(auth.WithDecision(r.Context(), &denied))
 	case !d.OK():
 		answer.Fail(w, r, answer.Refusal(d, true))
@@ -139,6 +141,15 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, direct func(http.
 		*room = body
 		bodies.Put(room)
 	}
+}
+
+// admit records the decision on a message, unless that is left to a use.
+func (h *Handler) admit(r *http.Request, m *message) *auth.Decision {
+	if kind := m.kind(); kind != "" || m.method == methodListen {
+		return h.opts.Expect(r, kind)
+	}
+	name, args := m.tool()
+	return h.opts.Admit(r, name, args)
 }
 
 // bodies are buffers that requests were read into. What is answered directly is

@@ -68,7 +68,7 @@ func (h *Handler) complete(view *tool.View) func(context.Context, *sdk.CompleteR
 		}
 		var values []string
 		unknown := invalidParams("There is no such prompt or resource.")
-		if _, err := h.other(ctx, use{name, args, unknown}, &values, func(ctx context.Context) (*tool.Result, error) {
+		if _, err := h.other(ctx, Use{Completion, name, args, unknown}, &values, func(ctx context.Context) (*tool.Result, error) {
 			return propose.Call(ctx, name, call, req.Params.Argument.Name, req.Params.Argument.Value)
 		}); err != nil {
 			return nil, err

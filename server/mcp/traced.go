@@ -24,8 +24,8 @@ const maxID = 128
 
 // methods are those that peers can ask for.
 var methods = map[string]bool{methodCall: true, methodList: true, methodDiscover: true, methodPing: true, methodInitialize: true, methodListen: true,
-	"resources/list": true, "resources/templates/list": true, "resources/read": true, "resources/subscribe": true, "resources/unsubscribe": true,
-	"prompts/list": true, "prompts/get": true, "completion/complete": true, "logging/setLevel": true,
+	"resources/list": true, "resources/templates/list": true, methodRead: true, "resources/subscribe": true, "resources/unsubscribe": true,
+	"prompts/list": true, methodGet: true, methodComplete: true, "logging/setLevel": true,
 	"notifications/initialized": true, "notifications/cancelled": true, "notifications/progress": true, "notifications/roots/list_changed": true}
 
 // knownMethod is the method, or what stands for those that there are not.

@@ -1,0 +1,70 @@
+package admin
+
+import (
+	"sync"
+	"time"
+)
+
+// Names that stand for others in the labels of calls and uses.
+const (
+	unknownTool = "_unknown" // what is not there: its name is the peer's choice
+	otherName   = "_other"   // what is beyond maxNames
+)
+
+// maxNames bounds the names of one kind that have series: an upstream may rename what it
+// offers for ever.
+const maxNames = 2000
+
+// A folder lets the first names pass and puts one in the place of all others.
+type folder struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (f *folder) fold(name string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.seen[name]:
+	case len(f.seen) >= maxNames:
+		return otherName
+	case f.seen == nil:
+		f.seen = map[string]bool{name: true}
+	default:
+		f.seen[name] = true
+	}
+	return name
+}
+
+// ToolCall counts a call of a tool that is there, by a request; result is from a
+// closed set.
+func (m *Metrics) ToolCall(tool, tenant, result string, took time.Duration, request string) {
+	s, ok := m.called.find(callLabels{tool, tenant, result})
+	if !ok {
+		s = m.called.of(callLabels{m.tools.fold(tool), tenant, result})
+	}
+	s.calls.Inc()
+	s.took.observe(took, request)
+}
+
+// UnknownTool counts a call of a tool that is not there.
+func (m *Metrics) UnknownTool(tenant string) {
+	m.toolCalls.WithLabelValues(unknownTool, tenant, "not_found").Inc()
+}
+
+// Used counts the use of a resource or prompt that is there, by a request; kind and
+// result are from closed sets.
+func (m *Metrics) Used(kind, name, tenant, result string, took time.Duration, request string) {
+	s, ok := m.used.find(useLabels{kind, name, tenant, result})
+	if !ok {
+		s = m.used.of(useLabels{kind, m.others.fold(name), tenant, result})
+	}
+	s.calls.Inc()
+	s.took.observe(took, request)
+}
+
+// Unused counts a message that asked for a use and led to none: what it names is not
+// there, or it was not understood.
+func (m *Metrics) Unused(kind, tenant string) {
+	m.uses.WithLabelValues(kind, unknownTool, tenant, "not_found").Inc()
+}
