@@ -2,8 +2,12 @@ package docs
 
 // Promises are what sangate promises against each attacker, by the id that tests name in a line "Holds: <id>".
 var Promises = map[string]string{
+	"admin/change-body":                          "The body of a change is taken whole or refused, and no value of it is told or logged.",
 	"admin/precondition":                         "A precondition on a change (If-Match) is read exactly or refused.",
 	"anyone/shutdown-bounded":                    "No running tool, stream or connection keeps the process from ending after the drain timeout.",
+	"authority/answer-misread":                   "An issued certificate counts only with our key, the wanted names, good dates and a chain to our root.",
+	"authority/answer-text":                      "What is told of an authority's refusal is one line of bounded length.",
+	"authority/bundle-misread":                   "A bundle of a SPIFFE agent puts only CA certificates of configured trust domains in force.",
 	"authority/ca-away":                          "While the CA is away, the certificate in use stays and renewal is retried.",
 	"authority/crl-misread":                      "A signed CRL with unusual content is read as what it says or refused; nobody revoked is let in by it.",
 	"authority/ocsp-misread":                     "A signed OCSP answer with unusual content is read as what it says or refused.",
@@ -22,8 +26,8 @@ var Promises = map[string]string{
 	"client/factors-agree":                       "Certificate, token and tenant header of different tenants are refused in every combination.",
 	"client/fast-path-never-wider":               "The fast check of arguments accepts nothing that the full check refuses.",
 	"client/forwarded-certificate":               "Certificates in headers count only from a configured proxy.",
-	"client/http2-rapid-reset":                   "Requests that are reset at once run no more calls than a connection may have streams.",
 	"client/http2-floods":                        "A flood of HTTP/2 frames ends its connection or does nothing, and others are answered.",
+	"client/http2-rapid-reset":                   "Requests that are reset at once run no more calls than a connection may have streams.",
 	"client/http2-unread":                        "An HTTP/2 connection that takes no byte of what it asked for is closed.",
 	"client/idle-connections":                    "Idle connections of one client leave places for others.",
 	"client/inspect-cost":                        "Inspecting certificates has bounded cost and output, and ends with its request.",

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 )
 
 const (
@@ -100,10 +101,10 @@ func message(body []byte) string {
 	return oneLine(cmp.Or(e.Message, e.Detail))
 }
 
-// oneLine keeps a peer's words from breaking a log line.
+// oneLine keeps a peer's words from breaking a line, or from changing how it is shown.
 func oneLine(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r

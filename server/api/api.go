@@ -28,9 +28,11 @@ func conflict(message string) answer.Error {
 	return answer.Error{Status: http.StatusConflict, Code: "conflict", Message: message}
 }
 
-// plain accepts one line of text.
+// plain accepts one line of text, in the order in which it is shown.
 func plain(s string) bool {
-	return utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+	})
 }
 
 // decode reads a body strictly: each name once, none that is not known.

@@ -1,0 +1,77 @@
+package spiffe
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// FuzzBundles gives bundles as an agent sends them: certificates one after the other. What
+// is put in force is of our own domain and of those that are configured, and every one of it
+// is a CA's certificate, each once.
+//
+// Holds: authority/bundle-misread
+func FuzzBundles(f *testing.F) {
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+	issue := func(template *x509.Certificate) []byte {
+		template.SerialNumber = big.NewInt(7)
+		template.NotBefore, template.NotAfter = time.Unix(1_800_000_000, 0), time.Unix(1_900_000_000, 0)
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return der
+	}
+	root := issue(&x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	other := issue(&x509.Certificate{Subject: pkix.Name{CommonName: "other"}, IsCA: true, BasicConstraintsValid: true})
+	signsNothing := issue(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCRLSign})
+	leaf := issue(&x509.Certificate{Subject: pkix.Name{CommonName: "leaf"}})
+	for _, bundles := range [][2][]byte{
+		{root, nil}, {root, other}, {slices.Concat(root, root, other), root}, {leaf, root}, {root, leaf}, {signsNothing, nil},
+		{slices.Concat(root, leaf), slices.Concat(other, leaf)}, {nil, root}, {root[:len(root)-1], nil},
+		{slices.Concat(root, []byte{0}), nil}, {bytes.Repeat(root, maxAuthorities+1), nil},
+	} {
+		f.Add(bundles[0], bundles[1], bundles[1])
+	}
+	own, partner, stranger := spiffeid.RequireTrustDomainFromString("example.org"),
+		spiffeid.RequireTrustDomainFromString("partner.example"), spiffeid.RequireTrustDomainFromString("stranger.example")
+	source := &Source{federated: []spiffeid.TrustDomain{partner}}
+	f.Fuzz(func(t *testing.T, ours, theirs, strangers []byte) {
+		set := x509bundle.NewSet()
+		for td, der := range map[spiffeid.TrustDomain][]byte{own: ours, partner: theirs, stranger: strangers} {
+			if b, err := x509bundle.ParseRaw(td, der); err == nil {
+				set.Add(b)
+			}
+		}
+		got, err := source.vetBundles(set, own)
+		if err != nil {
+			return
+		}
+		if len(got[own.Name()]) == 0 {
+			t.Error("an update without a bundle of our own domain is taken")
+		}
+		for td, authorities := range got {
+			sent, ok := set.Get(spiffeid.RequireTrustDomainFromString(td))
+			if !ok || td == stranger.Name() {
+				t.Fatalf("a bundle of %q is taken", td)
+			}
+			for i, c := range authorities {
+				if !c.IsCA || c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0 || !sent.HasX509Authority(c) {
+					t.Errorf("%q of %q is taken for an authority", c.Subject, td)
+				}
+				if i > 0 && bytes.Compare(authorities[i-1].Raw, c.Raw) >= 0 {
+					t.Errorf("the authorities of %q are not each once and in order", td)
+				}
+			}
+		}
+	})
+}
