@@ -35,6 +35,10 @@ type Watcher struct {
 	retry   time.Time // when to try again, if it did
 }
 
+// retryShare times what a failed call back took is the pause before it is repeated, so that
+// content which is slow to refuse takes a tenth of a core.
+const retryShare = 10
+
 // maxLooks bounds the wait for content that never comes to rest.
 const maxLooks = 10
 
@@ -162,8 +166,9 @@ func (w *Watcher) look(force bool) (rest bool) {
 	w.seen, w.looks = digest, 0
 	if force || w.failed && !time.Now().Before(w.retry) || digest != w.called {
 		w.called = digest
+		begun := time.Now()
 		w.failed = w.changed() != nil
-		w.retry = time.Now().Add(w.opts.Poll)
+		w.retry = time.Now().Add(max(w.opts.Poll, retryShare*time.Since(begun)))
 	}
 	return true
 }

@@ -80,6 +80,9 @@ func operatorCases() []kase {
 	text := func(build func() []byte) func(file string) error {
 		return func(file string) error { return os.WriteFile(file, build(), 0o600) }
 	}
+	fill := func(head, unit string) func(file string) error {
+		return text(func() []byte { return append([]byte(head), bytes.Repeat([]byte(unit), 60_000_000/len(unit))...) })
+	}
 	fifo := func(file string) error { return syscall.Mkfifo(file, 0o600) }
 	device := func(file string) error { return os.Symlink("/dev/zero", file) }
 	config := func(name string, put func(file string) error) kase {
@@ -112,10 +115,25 @@ func operatorCases() []kase {
 		config("folder", func(file string) error { return os.Mkdir(file, 0o700) }),
 		config("unterminated-quotes", text(func() []byte { return []byte("a: " + strings.Repeat("\"'", 500_000)) })),
 		config("100000-anchors", text(func() []byte { return []byte(strings.Repeat("a: &a *a\n", 100_000)) })),
+		config("60mb-of-entries", fill("tenants:\n", "- 1\n")),
+		config("60mb-of-documents", fill("", "---\na: b\n")),
+		config("60mb-in-one-text", fill("listen: |\n", "  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n")),
+		config("60mb-of-bad-tenants", fill("tenants:\n", "- {id: A, x: y}\n")),
+		config("60mb-of-keys", func(file string) error {
+			var b bytes.Buffer
+			for i := range 4_000_000 {
+				fmt.Fprintf(&b, "k%d: a\n", i)
+			}
+			return os.WriteFile(file, b.Bytes(), 0o600)
+		}),
 		denylist("fifo", fifo),
 		denylist("device", device),
 		denylist("200mb", func(file string) error {
 			return os.WriteFile(file, bytes.Repeat([]byte("serial:1234567890abcdef\n"), 8_000_000), 0o600)
+		}),
+		denylist("60mb", func(file string) error { // 900,000 lines and a bad one
+			line := []byte("sha256:" + strings.Repeat("0123456789abcdef", 4) + "\n")
+			return os.WriteFile(file, append(bytes.Repeat(line, 800_000), "x\n"...), 0o600)
 		}),
 		denylist("one-line-of-100mb", func(file string) error { return os.WriteFile(file, bytes.Repeat([]byte("f"), 100_000_000), 0o600) }),
 	}

@@ -18,6 +18,8 @@ var (
 	ErrNotRegular = errors.New("not a regular file")
 	// ErrTooLarge reports a file of more bytes than the caller accepts.
 	ErrTooLarge = errors.New("file too large")
+	// ErrChanged reports a file that was written to while it was read.
+	ErrChanged = errors.New("file changed while it was read")
 )
 
 // Read returns the content of the regular file at path, at most limit bytes.
@@ -30,6 +32,64 @@ func Read(path string, limit int64) ([]byte, error) {
 	defer f.Close()
 	return readAll(f, path, limit)
 }
+
+// A File is a regular file that is open for reading.
+type File struct {
+	f     *os.File
+	path  string
+	info  fs.FileInfo // when it was opened
+	left  int64       // bytes until limit
+	limit int64
+}
+
+// Open opens the regular file at path. Reading more than limit bytes is an error, as in [Read].
+func Open(path string, limit int64) (*File, error) {
+	f, err := open(path, limit, os.Stat, os.OpenFile)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &File{f: f, path: path, info: info, left: limit, limit: limit}, nil
+}
+
+func (f *File) Read(p []byte) (n int, err error) {
+	if int64(len(p)) > f.left+1 {
+		p = p[:f.left+1]
+	}
+	n, err = f.f.Read(p)
+	if f.left -= int64(n); f.left < 0 {
+		f.left = 0
+		return 0, tooLarge(f.path, f.limit)
+	}
+	return n, err
+}
+
+// Seek goes back to the start, the only place it can go to.
+func (f *File) Seek(offset int64, whence int) (int64, error) {
+	if offset != 0 || whence != io.SeekStart {
+		return 0, &fs.PathError{Op: "seek", Path: f.path, Err: fs.ErrInvalid}
+	}
+	f.left = f.limit
+	return f.f.Seek(0, io.SeekStart)
+}
+
+// Unchanged returns an error if the file was written to since it was opened.
+func (f *File) Unchanged() error {
+	info, err := f.f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() != f.info.Size() || !info.ModTime().Equal(f.info.ModTime()) {
+		return &fs.PathError{Op: "read", Path: f.path, Err: ErrChanged}
+	}
+	return nil
+}
+
+// Close closes the file.
+func (f *File) Close() error { return f.f.Close() }
 
 // Copy writes the content of the regular file at path, at most limit bytes, to w.
 func Copy(w io.Writer, path string, limit int64) (n int64, err error) {

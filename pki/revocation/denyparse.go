@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/sangate/sangate/pki"
 )
@@ -33,31 +32,54 @@ const (
 // A '#' at the start or after a blank begins a comment. Every bad line is
 // reported, as a [*LineError], and then there is no list. Compile makes a SAN
 // rule; it must not be slow nor allocate when called.
+// An r that can seek is read twice: first to check and count, so that a list that is
+// refused takes no memory and one that is accepted no more than it has to.
 func ParseDenylist(r io.Reader, name string, compile func(rule string) (func(pki.SAN) bool, error)) (*Denylist, error) {
 	p := denyParser{list: &Denylist{name: name}, compile: compile}
+	if again, ok := r.(io.Seeker); ok {
+		count := denyParser{list: &Denylist{name: name}, compile: compile, counts: true}
+		if err := count.all(r); err != nil {
+			return nil, err
+		}
+		if _, err := again.Seek(0, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		p.certs = make([]record[[32]byte, uint32], 0, count.certified)
+		p.spkis = make([]record[[32]byte, uint32], 0, count.keyed)
+		p.serials = make([]record[serial, uint32], 0, count.numbered)
+		p.issued = make([]record[issued, uint32], 0, count.numberedBy)
+	}
+	if err := p.all(r); err != nil {
+		return nil, err
+	}
+	p.list.certs, p.list.spkis = newTable(p.certs), newTable(p.spkis)
+	p.list.serials, p.list.issued = newTable(p.serials), newTable(p.issued)
+	return p.list, nil
+}
+
+// all reads all lines.
+func (p *denyParser) all(r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, maxDenyLine), maxDenyLine)
 	for lines.Scan() {
 		if p.line++; p.line > MaxDenyLines {
-			return nil, fmt.Errorf("%s: more than %d lines", name, MaxDenyLines)
+			return fmt.Errorf("%s: more than %d lines", p.list.name, MaxDenyLines)
 		}
-		p.read(lines.Text())
+		p.read(lines.Bytes())
 	}
 	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
 		p.line++
 		p.bad(0, fmt.Errorf("longer than %d bytes; the rest was not read", maxDenyLine))
 	} else if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", p.list.name, err)
 	}
 	if p.failed > 0 {
 		if more := p.failed - len(p.errs); more > 0 {
-			p.errs = append(p.errs, fmt.Errorf("%s: %d more bad lines", name, more))
+			p.errs = append(p.errs, fmt.Errorf("%s: %d more bad lines", p.list.name, more))
 		}
-		return nil, errors.Join(p.errs...)
+		return errors.Join(p.errs...)
 	}
-	p.list.certs, p.list.spkis = newTable(p.certs), newTable(p.spkis)
-	p.list.serials, p.list.issued = newTable(p.serials), newTable(p.issued)
-	return p.list, nil
+	return nil
 }
 
 type denyParser struct {
@@ -67,6 +89,9 @@ type denyParser struct {
 	line   int
 	failed int
 	errs   []error
+
+	counts                                 bool // entries are checked and counted, not kept
+	certified, keyed, numbered, numberedBy int
 
 	certs, spkis []record[[32]byte, uint32]
 	serials      []record[serial, uint32]
@@ -80,29 +105,29 @@ func (p *denyParser) bad(col int, err error) {
 }
 
 // read reads one line; columns in it are counted from 0.
-func (p *denyParser) read(text string) {
+func (p *denyParser) read(text []byte) {
 	if p.line == 1 {
-		text = strings.TrimPrefix(text, "\ufeff")
+		text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	}
 	rest, col := entryOf(text)
-	if rest == "" {
+	if len(rest) == 0 {
 		return
 	}
-	kind, value, found := strings.Cut(rest, ":")
+	kind, value, found := bytes.Cut(rest, []byte(":"))
 	if !found {
 		p.bad(col, fmt.Errorf("%.40q is not an entry: write sha256:, spki:, serial: or san: and a value", rest))
 		return
 	}
 	at := col + len(kind) + 1
-	switch kind {
+	switch string(kind) {
 	case "sha256":
-		p.digest(&p.certs, at, value)
+		p.digest(&p.certs, &p.certified, at, value)
 	case "spki":
-		p.digest(&p.spkis, at, value)
+		p.digest(&p.spkis, &p.keyed, at, value)
 	case "serial":
 		p.serial(at, value)
 	case "san":
-		p.rule(at, value)
+		p.rule(at, string(value))
 	default:
 		p.bad(col, fmt.Errorf("%.40q: use sha256, spki, serial or san", kind))
 	}
@@ -110,8 +135,8 @@ func (p *denyParser) read(text string) {
 
 // entryOf returns the entry of a line without comment and blanks around, and the
 // column it begins in.
-func entryOf(text string) (entry string, col int) {
-	entry = strings.TrimLeft(text, " \t")
+func entryOf(text []byte) (entry []byte, col int) {
+	entry = bytes.TrimLeft(text, " \t")
 	col = len(text) - len(entry)
 	for i := range len(entry) {
 		if entry[i] == '#' && (i == 0 || entry[i-1] == ' ' || entry[i-1] == '\t') {
@@ -119,25 +144,29 @@ func entryOf(text string) (entry string, col int) {
 			break
 		}
 	}
-	return strings.TrimRight(entry, " \t\r\n"), col
+	return bytes.TrimRight(entry, " \t\r\n"), col
 }
 
-func (p *denyParser) digest(to *[]record[[32]byte, uint32], col int, value string) {
-	sum, at, err := parseHex(value)
+func (p *denyParser) digest(to *[]record[[32]byte, uint32], n *int, col int, value []byte) {
+	var room [sha256.Size]byte
+	sum, at, err := parseHex(room[:0], value)
 	switch {
 	case err != nil:
 		p.bad(col+at, err)
 	case len(sum) != sha256.Size:
 		p.bad(col, fmt.Errorf("a SHA-256 has 64 hexadecimal digits, not %d", 2*len(sum)))
+	case p.counts:
+		*n++
 	default:
 		*to = append(*to, record[[32]byte, uint32]{[32]byte(sum), uint32(p.line)})
 	}
 }
 
-func (p *denyParser) serial(col int, value string) {
-	number, issuer, with := strings.Cut(value, "@")
-	digits, prefixed := strings.CutPrefix(number, "0x")
-	magnitude, at, err := parseHex(digits)
+func (p *denyParser) serial(col int, value []byte) {
+	number, issuer, with := bytes.Cut(value, []byte("@"))
+	digits, prefixed := bytes.CutPrefix(number, []byte("0x"))
+	var room [sha256.Size]byte
+	magnitude, at, err := parseHex(room[:0], digits)
 	if err != nil {
 		p.bad(col+len(number)-len(digits)+at, err)
 		return
@@ -152,16 +181,22 @@ func (p *denyParser) serial(col int, value string) {
 	}
 	var s serial
 	copy(s[maxSerial-len(magnitude):], magnitude)
+	if !with && p.counts {
+		p.numbered++
+		return
+	}
 	if !with {
 		p.serials = append(p.serials, record[serial, uint32]{s, uint32(p.line)})
 		return
 	}
-	id, at, err := parseHex(issuer)
+	id, at, err := parseHex(nil, issuer)
 	switch {
 	case err != nil:
 		p.bad(col+len(number)+1+at, err)
 	case len(id) > maxKeyID:
 		p.bad(col+len(number)+1, fmt.Errorf("a key identifier of %d bytes; at most %d", len(id), maxKeyID))
+	case p.counts:
+		p.numberedBy++
 	default:
 		p.issued = append(p.issued, record[issued, uint32]{issued{s, sha256.Sum256(id)}, uint32(p.line)})
 	}
@@ -184,18 +219,18 @@ func (p *denyParser) rule(col int, value string) {
 // serial numbers of 128 bits so, in up to 39 digits, and misread as hexadecimal
 // they would deny nobody. Of hexadecimal numbers of 33 digits and more, one in
 // five million has no letter.
-func decimal(digits string) bool {
-	digits = strings.TrimLeft(digits, "0")
-	return len(digits) > 32 && strings.Trim(digits, "0123456789") == ""
+func decimal(digits []byte) bool {
+	digits = bytes.TrimLeft(digits, "0")
+	return len(digits) > 32 && len(bytes.Trim(digits, "0123456789")) == 0
 }
 
-// parseHex reads bytes in hexadecimal; an error is at the returned offset.
-func parseHex(text string) (value []byte, at int, err error) {
-	if text == "" {
+// parseHex appends bytes in hexadecimal to room; an error is at the returned offset.
+func parseHex(room, text []byte) (value []byte, at int, err error) {
+	if len(text) == 0 {
 		return nil, 0, errors.New("hexadecimal digits are missing")
 	}
 	digits := text
-	if strings.Contains(text, ":") {
+	if bytes.Contains(text, []byte(":")) {
 		for i := range len(text) {
 			if (text[i] == ':') != (i%3 == 2) {
 				return nil, i, errors.New("a colon goes between two bytes")
@@ -204,7 +239,7 @@ func parseHex(text string) (value []byte, at int, err error) {
 		if len(text)%3 != 2 {
 			return nil, len(text), errors.New("half a byte after the last colon")
 		}
-		digits = strings.ReplaceAll(text, ":", "")
+		digits = bytes.ReplaceAll(text, []byte(":"), nil)
 	}
 	for i := range len(text) {
 		if c := text[i] | 0x20; text[i] != ':' && (c < '0' || c > '9') && (c < 'a' || c > 'f') || text[i] < '0' {
@@ -212,8 +247,8 @@ func parseHex(text string) (value []byte, at int, err error) {
 		}
 	}
 	if len(digits)%2 == 1 {
-		digits = "0" + digits
+		digits = append([]byte("0"), digits...)
 	}
-	value, err = hex.DecodeString(digits)
+	value, err = hex.AppendDecode(room, digits)
 	return value, 0, err
 }

@@ -37,8 +37,8 @@ func Lineage(cert *x509.Certificate) []Line {
 func AppendTo(text []byte, entries []string, comment string) []byte {
 	have := make(map[string]bool)
 	for line := range strings.Lines(string(text)) {
-		entry, _ := entryOf(line)
-		have[entry] = true
+		entry, _ := entryOf([]byte(line))
+		have[string(entry)] = true
 	}
 	if n := len(text); n > 0 && text[n-1] != '\n' {
 		text = append(text, '\n')

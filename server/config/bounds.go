@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 
@@ -9,23 +8,19 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Bounds on a YAML text. They are checked before it is parsed, because the parser's
+// Bounds on a piece of YAML. They are checked before it is parsed, because the parser's
 // time and memory grow with the square of the depth.
 const (
-	maxLine   = 1 << 20 // bytes
-	maxDepth  = 64      // levels of nesting
-	maxTokens = 8 << 20
+	maxLine   = maxPiece
+	maxDepth  = 64     // levels of nesting
+	maxTokens = 50_000 // the parser takes about 1 KB for each
 )
+
+const notInParts = "that cannot be read in parts: write long lists with one entry a line that begins with \"- \""
 
 // exceeded describes the first place at which data exceeds a bound, or returns "".
 // It scans without building a tree and stops at that place.
 func exceeded(data []byte) (line, col int, message string) {
-	line = 0
-	for text := range bytes.Lines(data) {
-		if line++; len(text) > maxLine {
-			return line, maxLine, fmt.Sprintf("line longer than %d bytes", maxLine)
-		}
-	}
 	var s scanner.Scanner
 	s.Init(string(data))
 	var n nesting
@@ -39,7 +34,7 @@ func exceeded(data []byte) (line, col int, message string) {
 		}
 		for _, t := range tokens {
 			if count++; count > maxTokens {
-				return t.Position.Line, t.Position.Column, fmt.Sprintf("more than %d values and separators", maxTokens)
+				return t.Position.Line, t.Position.Column, fmt.Sprintf("more than %d values and separators %s", maxTokens, notInParts)
 			}
 			if n.add(t) > maxDepth {
 				return t.Position.Line, t.Position.Column, fmt.Sprintf("nested deeper than %d levels", maxDepth)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/token"
 
 	"github.com/sangate/sangate/pki/kms"
 	"github.com/sangate/sangate/server/credential"
@@ -35,56 +34,23 @@ type decoder struct {
 	redact   redactor
 	marked   map[string]bool // paths whose value, or a value below, is interpolated
 	fresh    map[int]bool    // problems with a marked value, by index
-}
 
-// A place is where a value stands; line and col are 0 where it is no file.
-type place struct {
-	file      string
-	line, col int
+	stopped bool           // nothing more is read
+	target  int            // bytes of a piece
+	piece   piece          // that is decoded
+	lines   map[string]int // lines of the keys of mappings that pieces can be cut in
 }
 
 func newDecoder(file, dir string) *decoder {
 	return &decoder{file: file, dir: dir, lookup: environment,
 		places: map[string]place{"": {file, 1, 1}}, bad: make(map[string]bool),
-		marked: make(map[string]bool), fresh: make(map[int]bool)}
-}
-
-// at is where a node begins.
-func (d *decoder) at(n ast.Node) place {
-	if d.override || n == nil || n.GetToken() == nil {
-		return place{file: d.file}
-	}
-	pos := start(n)
-	return place{d.file, pos.Line, pos.Column}
-}
-
-func (d *decoder) report(at place, format string, args ...any) {
-	d.problems = append(d.problems, Problem{File: at.file, Line: at.line, Col: at.col, Message: fmt.Sprintf(format, args...)})
-}
-
-// fail refuses the value that is being decoded.
-func (d *decoder) fail(n ast.Node, format string, args ...any) {
-	d.bad[d.path] = true
-	d.fresh[len(d.problems)] = d.marked[d.path]
-	d.report(d.at(n), format, args...)
-}
-
-// failAt reports a problem with the value at a path, or with the nearest one
-// around it that stands in the file, unless that was refused already.
-func (d *decoder) failAt(path, format string, args ...any) {
-	d.fresh[len(d.problems)] = d.marked[path]
-	for !d.bad[path] {
-		if at, ok := d.places[path]; ok {
-			d.report(at, format, args...)
-			return
-		}
-		path = path[:max(strings.LastIndexByte(path, '.'), strings.LastIndexByte(path, '['), 0)]
-	}
+		marked: make(map[string]bool), fresh: make(map[int]bool), lines: make(map[string]int),
+		piece: piece{first: 1}, target: pieceTarget}
 }
 
 func (d *decoder) decode(n ast.Node, v reflect.Value, path string) {
 	d.path = path
-	if _, known := d.places[path]; !known || !isMapping(n) { // an override adds to a mapping
+	if _, known := d.places[path]; !known || !isMapping(n) && !d.continues(path) { // an override adds to a mapping
 		d.places[path] = d.at(n)
 	}
 	switch n := n.(type) {
@@ -132,20 +98,6 @@ func (d *decoder) decode(n ast.Node, v reflect.Value, path string) {
 	}
 }
 
-// start is where a value begins: the token of a block mapping is its first
-// colon.
-func start(n ast.Node) *token.Position {
-	switch m := n.(type) {
-	case *ast.MappingNode:
-		if len(m.Values) > 0 {
-			return m.Values[0].Key.GetToken().Position
-		}
-	case *ast.MappingValueNode:
-		return m.Key.GetToken().Position
-	}
-	return n.GetToken().Position
-}
-
 func isMapping(n ast.Node) bool {
 	switch n.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
@@ -164,7 +116,13 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, path string) {
 		name := kv.Key.GetToken().Value
 		field, ok := fieldOf(v, name)
 		if !ok {
+			if d.full() {
+				return
+			}
 			d.report(d.at(kv.Key), "unknown key %q%s", name, suggestion(v.Type(), name))
+			continue
+		}
+		if d.repeated(kv.Key, join(path, name)) {
 			continue
 		}
 		d.decode(kv.Value, field, join(path, name))
@@ -204,12 +162,42 @@ func (d *decoder) sequence(n ast.Node, v reflect.Value, path string) {
 		d.fail(n, "%s: expected a list", cmpPath(path))
 		return
 	}
-	out := reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values))
-	for i, item := range seq.Values {
-		setDefaults(out.Index(i))
-		d.decode(item, out.Index(i), fmt.Sprintf("%s[%d]", path, i))
+	base := 0
+	if d.continues(path) {
+		base = v.Len()
+	} else {
+		v.Set(reflect.MakeSlice(v.Type(), 0, len(seq.Values)))
 	}
-	v.Set(out)
+	if base+len(seq.Values) > maxItems {
+		d.fail(n, "%s: more than %d entries", path, maxItems)
+		d.stopped = true
+		return
+	}
+	v.Grow(len(seq.Values))
+	v.SetLen(base + len(seq.Values))
+	for i, item := range seq.Values {
+		to := v.Index(base + i)
+		setDefaults(to)
+		d.decode(item, to, fmt.Sprintf("%s[%d]", path, base+i))
+	}
+}
+
+// continues reports whether an earlier piece began the value at path.
+func (d *decoder) continues(path string) bool {
+	return slices.ContainsFunc(d.piece.openers, func(o opener) bool { return o.path == path })
+}
+
+// repeated reports a key that an earlier piece holds. Within one piece the parser does.
+func (d *decoder) repeated(key ast.Node, path string) bool {
+	if d.override || strings.Contains(path, "[") || d.continues(path) {
+		return false
+	}
+	if line, found := d.lines[path]; found && line < d.piece.first {
+		d.report(d.at(key), "mapping key %q already defined on line %d", key.GetToken().Value, line)
+		return true
+	}
+	d.lines[path] = d.at(key).line
+	return false
 }
 
 // setDefaults fills the fields of a list's struct that carry a default tag.
@@ -283,25 +271,6 @@ func (d *decoder) scalarText(n ast.Node) (string, bool) {
 		return value
 	})
 	return s, ok
-}
-
-// mark notes that the value at path holds an interpolated one, and so do those around it.
-func (d *decoder) mark(path string) {
-	for path != "" && !d.marked[path] {
-		d.marked[path] = true
-		path = path[:max(strings.LastIndexByte(path, '.'), strings.LastIndexByte(path, '['), 0)]
-	}
-}
-
-// redacted returns the problems in order, without interpolated values.
-func (d *decoder) redacted() Problems {
-	for i := range d.problems {
-		p := &d.problems[i]
-		if p.Message = d.redact.whole(p.Message); d.fresh[i] {
-			p.Message = d.redact.fragments(p.Message)
-		}
-	}
-	return d.problems.sorted()
 }
 
 var environment = os.LookupEnv

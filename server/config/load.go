@@ -1,7 +1,9 @@
 package config
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net"
 	"path/filepath"
 	"reflect"
@@ -21,21 +23,34 @@ const maxFile = 64 << 20
 // included. Overrides are "key=value" with a dotted key, as from --set. The
 // error is [Problems].
 func Load(file string, overrides []string) (*Config, error) {
-	data, err := regularfile.Read(file, maxFile)
+	in, err := regularfile.Open(file, maxFile)
 	if err != nil {
 		return nil, Problems{{File: file, Message: plainError(err)}}
 	}
-	return parse(file, data, overrides)
+	defer in.Close()
+	c, err := parseFrom(file, in, overrides)
+	if changed := in.Unchanged(); err == nil && changed != nil { // its parts may be of two versions
+		return nil, Problems{{File: file, Message: plainError(changed)}}
+	}
+	return c, err
 }
 
 func parse(file string, data []byte, overrides []string) (*Config, error) {
+	return parseFrom(file, bytes.NewReader(data), overrides)
+}
+
+func parseFrom(file string, in io.Reader, overrides []string) (*Config, error) {
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		return nil, Problems{{File: file, Message: err.Error()}}
 	}
 	d := newDecoder(file, dir)
+	return d.load(in, overrides)
+}
+
+func (d *decoder) load(in io.Reader, overrides []string) (*Config, error) {
 	c := defaults()
-	whole := d.document(data, c)
+	whole := d.read(in, c)
 	for _, o := range overrides {
 		whole = d.set(o, c) && whole
 	}
@@ -49,27 +64,46 @@ func parse(file string, data []byte, overrides []string) (*Config, error) {
 	return c, nil
 }
 
-// document decodes one YAML document over c. It reports false where that cannot
+// read decodes a YAML text over c, piece by piece. It reports false if that cannot be read as
+// YAML or has so many problems that the rest was not read.
+func (d *decoder) read(in io.Reader, c *Config) bool {
+	pieces := newPieces(in, d.target)
+	for {
+		part, err := pieces.next()
+		d.piece = part
+		if err == io.EOF {
+			return true
+		}
+		if e, ok := errors.AsType[*excess](err); ok {
+			d.report(d.position(e.line, e.col), "%s", e.message)
+			return false
+		}
+		if err != nil {
+			d.report(place{file: d.file}, "%s", plainError(err))
+			return false
+		}
+		if !d.document(part.text, c) || d.full() {
+			return false
+		}
+	}
+}
+
+// document decodes one YAML document over c. It reports false if that cannot
 // be read as YAML.
 func (d *decoder) document(data []byte, c *Config) bool {
 	if line, col, message := exceeded(data); message != "" {
-		at := place{d.file, line, col}
-		if d.override {
-			at = place{file: d.file}
-		}
-		d.report(at, "%s", message)
+		d.report(d.position(d.piece.lineOf(line), col), "%s", message)
 		return false
 	}
 	tree, err := parser.ParseBytes(data, 0)
 	if err != nil {
-		at, message := place{file: d.file}, plainError(err)
 		if ye, ok := errors.AsType[yaml.Error](err); ok && ye.GetToken() != nil {
-			message = ye.GetMessage()
-			if pos := ye.GetToken().Position; !d.override {
-				at.line, at.col = pos.Line, pos.Column
-			}
+			pos := ye.GetToken().Position
+			// Not Error(), which prints the source in quadratic time.
+			d.report(d.position(d.piece.lineOf(pos.Line), pos.Column), "%s", ye.GetMessage())
+		} else {
+			d.report(place{file: d.file}, "%s", plainError(err))
 		}
-		d.report(at, "%s", message)
 		return false
 	}
 	bodies := make([]ast.Node, 0, 1)
@@ -92,7 +126,7 @@ func (d *decoder) document(data []byte, c *Config) bool {
 // set decodes "a.b=value" as if the file said so at its end.
 func (d *decoder) set(text string, c *Config) bool {
 	key, value, ok := strings.Cut(text, "=")
-	d.file, d.override = "--set "+key, true
+	d.file, d.override, d.piece = "--set "+key, true, piece{first: 1}
 	if !ok || key == "" {
 		d.report(d.at(nil), "write key=value")
 		return true

@@ -16,10 +16,12 @@ func fieldOf(v reflect.Value, name string) (reflect.Value, bool) {
 	return reflect.Value{}, false
 }
 
+var separators = strings.NewReplacer("_", "", "-", "")
+
 // suggestion names the key that was meant, where case or a separator is all
 // that is wrong.
 func suggestion(t reflect.Type, name string) string {
-	fold := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
+	fold := func(s string) string { return strings.ToLower(separators.Replace(s)) }
 	var keys []string
 	for i := range t.NumField() {
 		key := t.Field(i).Tag.Get("yaml")

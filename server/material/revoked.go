@@ -1,7 +1,6 @@
 package material
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -83,15 +82,26 @@ func (f denyFile) again(name string) (denyFile, error) {
 	if name == "" {
 		return denyFile{}, nil
 	}
-	data, err := regularfile.Read(name, MaxDenylistBytes)
+	in, err := regularfile.Open(name, MaxDenylistBytes)
 	if err != nil {
 		return f, fmt.Errorf("denylist: %w", err)
 	}
-	next := denyFile{name: name, digest: sha256.Sum256(data)}
+	defer in.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, in); err != nil {
+		return f, fmt.Errorf("denylist: %w", err)
+	}
+	next := denyFile{name: name, digest: [sha256.Size]byte(h.Sum(nil))}
 	if f.list != nil && f.name == name && f.digest == next.digest {
 		return f, nil
 	}
-	if next.list, err = ParseDenylist(bytes.NewReader(data), name); err != nil {
+	if _, err = in.Seek(0, io.SeekStart); err == nil {
+		next.list, err = ParseDenylist(in, name)
+	}
+	if changed := in.Unchanged(); err == nil && changed != nil { // another content than the digest's
+		err = fmt.Errorf("denylist: %w", changed)
+	}
+	if err != nil {
 		return f, err
 	}
 	return next, nil
