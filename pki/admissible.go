@@ -21,8 +21,9 @@ const (
 	maxRSABits    = 8192
 )
 
-// maxSearch bounds the signatures by certificates the peer sent that the search
-// for a chain may check. One on P-521 counts as two: it costs the most.
+// maxSearch bounds the work of the search for a chain: the signatures that
+// crypto/x509 may check, by [costOf] their issuers. Twice the anchors of one name
+// come on top, so that a bundle with many of them refuses no ordinary chain.
 const maxSearch = 10
 
 // A WeakKey is a kind of key that is refused unless it is allowed by name.
@@ -137,29 +138,44 @@ func (s *Snapshot) CheckSent(sent []*x509.Certificate) error {
 		}
 	}
 	left := maxSearch
-	if search(sent, []*x509.Certificate{sent[0]}, &left); left < 0 {
+	for _, c := range sent {
+		left = max(left, maxSearch+2*s.Bundle.costs[string(c.RawIssuer)])
+	}
+	if s.Bundle.search(sent, sent[:1], &left); left < 0 {
 		return refuse(BadCertificate, "too many ways to order the certificates into a chain")
 	}
 	return nil
 }
 
-// search counts the signatures crypto/x509 would check, going by the names alone.
-func search(sent, path []*x509.Certificate, left *int) {
+// search takes from left what crypto/x509 may do to find the issuers of the last
+// certificate of path, going by the names alone.
+func (b *Bundle) search(sent, path []*x509.Certificate, left *int) {
+	issuer := path[len(path)-1].RawIssuer
+	*left -= b.costs[string(issuer)]
 	for _, c := range sent[1:] {
 		if *left < 0 {
 			return
 		}
-		if string(c.RawSubject) != string(path[len(path)-1].RawIssuer) || slices.ContainsFunc(path, c.Equal) {
+		if string(c.RawSubject) != string(issuer) || slices.ContainsFunc(path, c.Equal) {
 			continue
 		}
 		*left -= costOf(c)
-		search(sent, append(path[:len(path):len(path)], c), left)
+		b.search(sent, append(path[:len(path):len(path)], c), left)
 	}
 }
 
+// costOf is what checking a signature of an issuer costs, at most about half a
+// millisecond of CPU each.
 func costOf(issuer *x509.Certificate) int {
-	if key, ok := issuer.PublicKey.(*ecdsa.PublicKey); ok && key.Curve == elliptic.P521() {
-		return 2
+	switch key := issuer.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		if key.Curve == elliptic.P521() {
+			return 2
+		}
+	case *rsa.PublicKey:
+		if key.N.BitLen() > 4096 {
+			return 2
+		}
 	}
 	return 1
 }

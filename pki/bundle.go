@@ -28,6 +28,7 @@ type Bundle struct {
 	bound  map[[32]byte][]Domain // by SHA-256 of the anchor; anchors that are not here vouch for any name
 	digest [32]byte
 	held   map[[32]byte]bool // SHA-256 of each anchor
+	costs  map[string]int    // of a signature check by each anchor, by their subject
 	known  known             // clients it was seen to vouch for
 }
 
@@ -45,7 +46,7 @@ type Domain struct {
 // NewBundle makes a bundle of the given anchors, which vouch for any name, and
 // of trust domains; each anchor once, in a stable order.
 func NewBundle(certs []*x509.Certificate, domains ...Domain) (*Bundle, error) {
-	b := &Bundle{pool: x509.NewCertPool(), bound: make(map[[32]byte][]Domain), held: make(map[[32]byte]bool)}
+	b := &Bundle{pool: x509.NewCertPool(), bound: make(map[[32]byte][]Domain), held: make(map[[32]byte]bool), costs: make(map[string]int)}
 	certs = slices.Clone(certs)
 	for _, d := range domains {
 		for _, c := range d.Authorities {
@@ -68,6 +69,7 @@ func NewBundle(certs []*x509.Certificate, domains ...Domain) (*Bundle, error) {
 	for _, c := range b.certs {
 		b.pool.AddCert(c)
 		b.held[sha256.Sum256(c.Raw)] = true
+		b.costs[string(c.RawSubject)] += costOf(c)
 		h.Write(c.Raw)
 		for _, d := range b.bound[sha256.Sum256(c.Raw)] {
 			fmt.Fprintf(h, "%q %t", d.Name, d.Foreign)

@@ -55,23 +55,6 @@ func (k *known) put(sum [sha256.Size]byte, p *Peer) {
 	k.peers[sum] = p
 }
 
-// KnownConfig is [Snapshot.ServerConfig] without crypto/tls verifying the client's
-// chain: the snapshot does, or knows it from before. It refuses the same clients
-// for the same reasons, and costs less where it knows them; but whoever it refuses
-// is sent the alert bad_certificate whatever the reason, where the other has
-// unknown_ca and certificate_expired. So it is for those who are expected to be
-// let in.
-func (s *Snapshot) KnownConfig(opts TLSOptions) *tls.Config {
-	c := s.ServerConfig(opts)
-	c.ClientAuth = tls.RequireAnyClientCert
-	now := opts.clock()
-	c.VerifyConnection = func(cs tls.ConnectionState) error {
-		_, err := s.verifyKnown(cs.PeerCertificates, now)
-		return err
-	}
-	return c
-}
-
 // verifyKnown is [Snapshot.Verify] that knows chains from before.
 func (s *Snapshot) verifyKnown(sent []*x509.Certificate, now func() time.Time) (*Peer, error) {
 	if len(sent) == 0 {
@@ -97,9 +80,5 @@ func (s *Snapshot) PeerOf(state *tls.ConnectionState) *Peer {
 	if p := s.Bundle.known.get(sum); p != nil {
 		return p
 	}
-	p := NewPeer(state.PeerCertificates, s.Bundle, state.VerifiedChains)
-	if !state.DidResume && len(state.VerifiedChains) > 0 { // a ticket's may be of another bundle
-		s.Bundle.known.put(sum, p)
-	}
-	return p
+	return NewPeer(state.PeerCertificates, s.Bundle, nil)
 }

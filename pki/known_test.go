@@ -27,7 +27,7 @@ func TestKnown(t *testing.T) {
 	revoked.Revocation = revoker{cert.Leaf.SerialNumber.String()}
 	gone := snapshotOf(t, server, other)
 	var current atomic.Pointer[tls.Config]
-	current.Store(s.KnownConfig(options))
+	current.Store(s.ServerConfig(options))
 	addr, results := handshakes(t, current.Load, 10*time.Second)
 	for i, step := range []struct {
 		config *tls.Config
@@ -35,14 +35,14 @@ func TestKnown(t *testing.T) {
 		cert   *pkitest.Cert
 		want   Reason
 	}{
-		{s.KnownConfig(options), now, cert, ""},
-		{s.KnownConfig(options), now, cert, ""},
-		{s.KnownConfig(options), now, stranger, Untrusted},
-		{revoked.KnownConfig(options), now, cert, Revoked},
-		{gone.KnownConfig(options), now, cert, Untrusted},
-		{s.KnownConfig(options), now.Add(2 * time.Hour), cert, Expired}, // its intermediate is
-		{s.KnownConfig(options), now.Add(-48 * time.Hour), cert, NotYetValid},
-		{s.KnownConfig(options), now, cert, ""},
+		{s.ServerConfig(options), now, cert, ""},
+		{s.ServerConfig(options), now, cert, ""},
+		{s.ServerConfig(options), now, stranger, Untrusted},
+		{revoked.ServerConfig(options), now, cert, Revoked},
+		{gone.ServerConfig(options), now, cert, Untrusted},
+		{s.ServerConfig(options), now.Add(2 * time.Hour), cert, Expired}, // its intermediate is
+		{s.ServerConfig(options), now.Add(-48 * time.Hour), cert, NotYetValid},
+		{s.ServerConfig(options), now, cert, ""},
 	} {
 		current.Store(step.config)
 		clock.Store(&step.at)
@@ -101,15 +101,14 @@ func TestKnownResumption(t *testing.T) {
 		resumed bool
 		want    Reason
 	}{
-		{"still good", s.KnownConfig(tickets), true, ""},
-		{"by crypto/tls: the ticket has no chain it has verified", s.ServerConfig(tickets), false, ""},
-		{"revoked since", revoked.KnownConfig(tickets), true, Revoked},
-		{"CA left the bundle", gone.KnownConfig(tickets), true, Untrusted},
-		{"expired since", s.KnownConfig(TLSOptions{SessionTickets: true, Now: later}), false, Expired},
+		{"still good", s.ServerConfig(tickets), true, ""},
+		{"revoked since", revoked.ServerConfig(tickets), true, Revoked},
+		{"CA left the bundle", gone.ServerConfig(tickets), true, Untrusted},
+		{"expired since", s.ServerConfig(TLSOptions{SessionTickets: true, Now: later}), false, Expired},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var current atomic.Pointer[tls.Config]
-			current.Store(s.KnownConfig(tickets))
+			current.Store(s.ServerConfig(tickets))
 			addr, results := handshakes(t, current.Load, 10*time.Second)
 			client := clientConfig(server, cert)
 			client.ClientSessionCache = tls.NewLRUClientSessionCache(1)

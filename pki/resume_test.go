@@ -30,7 +30,7 @@ func TestResumption(t *testing.T) {
 	}{
 		{"same bundle", good, ours.ServerConfig(tickets), ours.ServerConfig(tickets), true, ""},
 		{"bundle grew", good, ours.ServerConfig(tickets), both.ServerConfig(tickets), true, ""},
-		{"CA left the bundle", good, ours.ServerConfig(tickets), theirs.ServerConfig(tickets), false, Untrusted},
+		{"CA left the bundle", good, ours.ServerConfig(tickets), theirs.ServerConfig(tickets), true, Untrusted},
 		{"expired since", good, ours.ServerConfig(tickets), ours.ServerConfig(TLSOptions{SessionTickets: true, Now: later}), false, Expired},
 		{"no usage: CheckLeaf runs on resumption", pkitest.Leaf{DNS: good.DNS, NoExtKeyUsage: true}, stock, ours.ServerConfig(tickets), true, WrongUsage},
 		{"CA as leaf: CheckLeaf runs on resumption", pkitest.Leaf{DNS: good.DNS, IsCA: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}, stock, ours.ServerConfig(tickets), true, WrongUsage},

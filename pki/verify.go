@@ -32,11 +32,13 @@ func (o *TLSOptions) clock() func() time.Time {
 	return o.Now
 }
 
-// ServerConfig returns the TLS configuration for handshakes under this
-// snapshot. It asks for a client certificate, verifies it against the bundle
-// and then by [CheckLeaf], on resumption too: that is why the latter stands in
-// VerifyConnection, which crypto/tls calls on every handshake, and not in
-// VerifyPeerCertificate, which it does not.
+// ServerConfig returns the TLS configuration for handshakes under this snapshot. It
+// requires a client certificate and verifies it by the bundle and [CheckLeaf] in
+// VerifyConnection, which crypto/tls calls on resumption too. crypto/tls does not
+// verify the chain by itself: it may check a hundred signatures by keys of the
+// client's choice, while [Snapshot.CheckSent] bounds ours. So it leaves
+// ConnectionState.VerifiedChains empty and sends one alert, bad_certificate,
+// whatever the reason; pki/tlsalert sends exact ones.
 func (s *Snapshot) ServerConfig(opts TLSOptions) *tls.Config {
 	if opts.MinVersion == 0 {
 		opts.MinVersion = tls.VersionTLS13
@@ -44,15 +46,16 @@ func (s *Snapshot) ServerConfig(opts TLSOptions) *tls.Config {
 	now := opts.clock()
 	return &tls.Config{
 		Certificates:           []tls.Certificate{*s.Certificate},
-		ClientCAs:              s.Bundle.pool,
-		ClientAuth:             tls.RequireAndVerifyClientCert,
+		ClientCAs:              s.Bundle.pool, // whose names the client is told
+		ClientAuth:             tls.RequireAnyClientCert,
 		MinVersion:             opts.MinVersion,
 		NextProtos:             []string{"h2", "http/1.1"},
 		SessionTicketsDisabled: !opts.SessionTickets,
 		CurvePreferences:       opts.Curves,
 		Time:                   opts.Now,
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			return s.vet(cs.PeerCertificates, cs.VerifiedChains, now)
+			_, err := s.verifyKnown(cs.PeerCertificates, now)
+			return err
 		},
 	}
 }
@@ -61,9 +64,6 @@ func (s *Snapshot) ServerConfig(opts TLSOptions) *tls.Config {
 func (s *Snapshot) vet(sent []*x509.Certificate, verified [][]*x509.Certificate, now func() time.Time) error {
 	if err := CheckChain(sent, verified); err != nil {
 		return err
-	}
-	if err := s.CheckSent(sent); err != nil {
-		return err // crypto/tls may have verified it
 	}
 	verified, err := s.strong(verified)
 	if err != nil {

@@ -163,8 +163,8 @@ func TestHandshakeReason(t *testing.T) {
 		{"name constraints violated", named.Issue(t, pkitest.Leaf{DNS: []string{"a.example.com"}}), Untrusted},
 	}
 	s := snapshotOf(t, server, ca)
-	for kind, config := range map[string]*tls.Config{"verified": s.ServerConfig(TLSOptions{}), "known": s.KnownConfig(TLSOptions{}), "known by now": s.KnownConfig(TLSOptions{})} {
-		addr, results := handshakes(t, func() *tls.Config { return config }, 10*time.Second)
+	for _, kind := range []string{"new", "known by now"} {
+		addr, results := handshakes(t, func() *tls.Config { return s.ServerConfig(TLSOptions{}) }, 10*time.Second)
 		for _, tt := range tests {
 			t.Run(kind+"/"+tt.name, func(t *testing.T) {
 				clientErr := dial(addr, clientConfig(server, tt.cert))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/pki"
+	"github.com/sangate/sangate/pki/tlsalert"
 	"github.com/sangate/sangate/server/admission"
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
@@ -33,8 +34,8 @@ type connection struct {
 	head []byte          // read already, and not yet by the TLS stack
 	slot *admission.Slot // nil once the handshake is done
 
-	readBudget int  // bytes the handshake may still read; unbounded after it
-	alerting   bool // crypto/tls verifies the chain, and has an alert for each reason
+	readBudget int              // bytes the handshake may still read; unbounded after it
+	alert      *tlsalert.Sender // of the handshake
 
 	holder
 	requests atomic.Int32 // in progress
@@ -74,6 +75,14 @@ func (c *connection) read(p []byte) (int, error) {
 		defer func() { slot.Works(time.Now()) }()
 	}
 	return c.Conn.Read(p)
+}
+
+// Write is net.Conn's. Nothing follows the alert of a refused handshake.
+func (c *connection) Write(p []byte) (int, error) {
+	if c.alert.Sent() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }
 
 // Idle implements [admission.Member].

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/contain"
+	"github.com/sangate/sangate/pki/tlsalert"
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/admission"
 	"github.com/sangate/sangate/server/auth"
@@ -34,8 +35,6 @@ type listener struct {
 	now      func() time.Time
 	timeout  time.Duration
 
-	addresses    addresses
-	alerts       alerts
 	maxBytes     int // that a handshake may read
 	silent       *admission.Room
 	handshakes   *admission.Handshakes
@@ -96,25 +95,16 @@ func (l *listener) run() error {
 	}
 }
 
-// configFor picks the snapshot that the whole handshake is done under. Who is
-// refused is to be told why, so a client from where the last one was refused, or
-// none came yet, is verified by crypto/tls, which has an alert for each reason.
+// configFor picks the snapshot that the whole handshake is done under.
 func (l *listener) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	c := hello.Conn.(*connection)
 	c.snapshot = l.gate.Snapshot()
-	if l.addresses.expected(addressOf(c.Conn)) || !l.alerts.take(l.now()) {
-		return c.snapshot.TLSKnown, nil
-	}
-	c.alerting = true
-	return c.snapshot.TLS, nil
+	c.alert = tlsalert.New(c.Conn)
+	return c.alert.Configure(c.snapshot.TLS), nil
 }
 
 func (l *listener) handshake(ctx context.Context, c *connection, conn *tls.Conn) {
 	err := conn.HandshakeContext(ctx)
-	l.addresses.note(addressOf(c.Conn), err == nil)
-	if c.alerting && c.wasCheap(conn, err) {
-		l.alerts.giveBack()
-	}
 	c.readBudget = unbounded
 	if err != nil {
 		l.refused(ctx, c, conn, err)

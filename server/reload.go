@@ -111,7 +111,7 @@ func (s *Server) takePKI(next *auth.Snapshot, c *config.Config) {
 	next.PKI = &held
 	version, _ := c.TLS.Version() // was checked when c was loaded
 	options := pki.TLSOptions{MinVersion: version, SessionTickets: c.TLS.SessionTickets, Curves: c.TLS.CurveIDs(), Now: s.opts.Now}
-	next.TLS, next.TLSKnown = next.PKI.ServerConfig(options), next.PKI.KnownConfig(options)
+	next.TLS = next.PKI.ServerConfig(options)
 }
 
 // filesChanged is called when a certificate, a CA, a revocation list, the

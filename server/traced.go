@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"maps"
+	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,4 +111,11 @@ func (s *Server) begin(q *request, t tracing.Request) {
 	ctx, span := s.tracer.Begin(q.Parent(), t)
 	q.Within(ctx)
 	q.span = span
+}
+
+func addressOf(c net.Conn) netip.Addr {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr()
+	}
+	return netip.Addr{}
 }

@@ -28,7 +28,6 @@ type Snapshot struct {
 	Generation uint64
 	PKI        *pki.Snapshot
 	TLS        *tls.Config // for handshakes under PKI
-	TLSKnown   *tls.Config // the same, for those who are expected to be let in: see pki.Snapshot.KnownConfig
 	Tenants    *tenant.Table
 	Admins     *tenant.Table // those who may use /api
 	Keys       *apikey.Ring

@@ -116,9 +116,9 @@ func TestClockOfTheGate(t *testing.T) {
 	}
 }
 
-// A gate that let this address in of late has one alert for every refusal; the
-// second time it tells.
-func TestSecondHandshakeTells(t *testing.T) {
+// A refusal is told exactly by one handshake, after a good one from the same address
+// too.
+func TestRefusalAfterGoodHandshake(t *testing.T) {
 	w := newWorld(t)
 	if r := w.examine(w.client()); !r.Good {
 		t.Fatal(told(r))
@@ -127,6 +127,9 @@ func TestSecondHandshakeTells(t *testing.T) {
 	w.show(o, pkitest.NewCA(t, "Test CA").Issue(t, agent))
 	if r := w.examine(o); r.Finding != "untrusted" {
 		t.Errorf("found %q\n%s", r.Finding, told(r))
+	}
+	if got := w.Metric("sangate_tls_handshakes_total", "result", "untrusted"); got != 1 {
+		t.Errorf("%v handshakes refused, want 1", got)
 	}
 }
 

@@ -161,7 +161,7 @@ var brokenWays = []setup{
 		w.show(o, w.inter.Sibling(w, over).Issue(w, agent))
 		return func() { w.show(o, w.inter.Issue(w, agent)) }
 	}},
-	{"a revocation list that is stale", "handshake", "revoked", "nothing in .* by itself", func(w *world, _ *doctor.Options) func() {
+	{"a revocation list that is stale", "handshake", "bad_certificate", `revocation_unknown`, func(w *world, _ *doctor.Options) func() {
 		list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: ago(2), NextUpdate: ago(1)}, w.CA.Cert, w.CA.Key())
 		if err != nil {
 			w.Fatal(err)
@@ -174,7 +174,7 @@ var brokenWays = []setup{
 			w.Configure(func(yaml string) string { return strings.Replace(yaml, ", crl: [stale.crl]", "", 1) })
 		}
 	}},
-	{"revoked", "handshake", "revoked", "nothing in .* by itself", func(w *world, o *doctor.Options) func() {
+	{"revoked", "handshake", "revoked", "it is revoked", func(w *world, o *doctor.Options) func() {
 		cert := w.Gate.Cert("acme")
 		w.show(o, cert)
 		sum := sha256.Sum256(cert.Leaf.Raw)

@@ -173,13 +173,16 @@ func (e *examination) handshake(context.Context) string {
 		return Clock
 	case alertUnknownCA:
 		for _, top := range e.tops {
-			e.tell("the gate knows a CA of the name %s, with another key", pki.NameText(top.Issuer))
+			e.tell("the gate knows a CA of the name %s, with another key or with a constraint that the certificate breaks", pki.NameText(top.Issuer))
 		}
 		return string(pki.Untrusted)
-	case alertUnknownOrBad, alertRevoked:
-		e.tell("nothing in %s is wrong by itself: it is revoked, or the list that says so is stale (%s), or a constraint of its CA forbids it (%s)",
-			e.Files.Cert, pki.RevocationUnknown, pki.Untrusted)
+	case alertRevoked:
+		e.tell("nothing in %s is wrong by itself: it is revoked", e.Files.Cert)
 		return string(pki.Revoked)
+	case alertBad:
+		e.tell("nothing in %s is wrong by itself, and the gate does not say more: it may not know whether the certificate is revoked (%s)",
+			e.Files.Cert, pki.RevocationUnknown)
+		return string(pki.BadCertificate)
 	case alertRequired:
 		return string(pki.NoCertificate)
 	}

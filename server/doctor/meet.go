@@ -100,11 +100,11 @@ func (m *meeting) wanted() (names []string) {
 // Alerts as crypto/tls writes them (RFC 8446, 6.2); it has no type for them that
 // could be asked.
 const (
-	alertExpired      = "expired certificate"
-	alertUnknownCA    = "unknown certificate authority"
-	alertRequired     = "certificate required"
-	alertUnknownOrBad = "bad certificate"
-	alertRevoked      = "revoked certificate"
+	alertExpired   = "expired certificate"
+	alertUnknownCA = "unknown certificate authority"
+	alertRequired  = "certificate required"
+	alertBad       = "bad certificate"
+	alertRevoked   = "revoked certificate"
 )
 
 // alertOf returns the alert that the server sent, or "".

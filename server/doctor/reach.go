@@ -164,9 +164,6 @@ func dial(ctx context.Context, remote string) (net.Conn, error) {
 // tls meets the server, whoever it is.
 func (e *examination) tls(ctx context.Context) string {
 	e.met = e.meet(ctx, e.MaxVersion)
-	if alertOf(e.met.handshake) == alertUnknownOrBad { // one alert for all, to those it has let in of late: the second time it is told
-		e.met = e.meet(ctx, e.MaxVersion)
-	}
 	err := e.met.handshake
 	if err != nil && !e.met.asked {
 		return e.noTLS(err)

@@ -1,0 +1,114 @@
+package pki
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"testing"
+	"time"
+
+	"github.com/sangate/sangate/pki/pkitest"
+)
+
+// countingCurve counts the signatures that are checked on it.
+type countingCurve struct {
+	elliptic.Curve
+	params *elliptic.CurveParams // another pointer, so that crypto/ecdsa calls ScalarMult
+	checks *int
+}
+
+func (c countingCurve) Params() *elliptic.CurveParams { return c.params }
+
+func (c countingCurve) ScalarMult(x, y *big.Int, k []byte) (*big.Int, *big.Int) {
+	*c.checks++
+	return c.Curve.ScalarMult(x, y, k)
+}
+
+// counted returns copies whose keys count the checks of signatures by them.
+func counted(certs []*x509.Certificate, checks *int) (out []*x509.Certificate) {
+	for _, c := range certs {
+		c := new(*c)
+		key := *c.PublicKey.(*ecdsa.PublicKey)
+		key.Curve = countingCurve{Curve: key.Curve, params: new(*key.Curve.Params()), checks: checks}
+		c.PublicKey = &key
+		out = append(out, c)
+	}
+	return out
+}
+
+// TestSignatureChecksAreBounded counts the signatures that crypto/x509 checks for
+// chains that CheckSent takes: n certificates that have all signed each other, below
+// anchors of their name. Those that it refuses would have taken many more.
+//
+// Holds: stranger/signature-count
+func TestSignatureChecksAreBounded(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	serial := int64(0)
+	made := func(subject string, ca bool) *x509.Certificate {
+		serial++
+		return signedWith(t, &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: subject},
+			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: ca, BasicConstraintsValid: ca,
+			DNSNames: []string{fmt.Sprint("n", serial)}}, // or crypto/x509 takes them for the same
+			&x509.Certificate{Subject: pkix.Name{CommonName: "x"}, SerialNumber: big.NewInt(1)}, key.Public(), key)
+	}
+	refused := 0
+	for anchors := range 4 {
+		var roots []*x509.Certificate
+		for range anchors {
+			roots = append(roots, pkitest.NewCA(t, "x").Cert)
+		}
+		bundle, err := NewBundle(append(roots, pkitest.NewCA(t, "other").Cert))
+		must(t, err)
+		for n := range MaxChain {
+			sent := []*x509.Certificate{made("leaf", false)}
+			for range n {
+				sent = append(sent, made("x", true))
+			}
+			err := (&Snapshot{Bundle: bundle}).CheckSent(sent)
+			checks := 0
+			opts := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+			copies := counted(append(sent, roots...), &checks)
+			for i, c := range copies[1:] {
+				if i < n {
+					opts.Intermediates.AddCert(c)
+				} else {
+					opts.Roots.AddCert(c)
+				}
+			}
+			if _, err := copies[0].Verify(opts); err == nil {
+				t.Fatal("verified")
+			}
+			what := fmt.Sprintf("%d certificates below %d anchors", n, anchors)
+			switch bound := maxSearch + 2*anchors; {
+			case err == nil && checks > bound:
+				t.Errorf("%s: %d signatures checked, want at most %d", what, checks, bound)
+			case err == nil && checks < n+anchors:
+				t.Errorf("%s: %d signatures counted, want at least %d", what, checks, n+anchors)
+			case err != nil && n < 2:
+				t.Errorf("%s: %v", what, err)
+			case err != nil && checks <= bound:
+				t.Errorf("%s: refused, although only %d signatures are checked", what, checks)
+			case err != nil:
+				refused++
+			}
+		}
+	}
+	if refused == 0 {
+		t.Error("nothing was refused")
+	}
+}
+
+// TestServerConfigLeavesChainsToUs: crypto/tls itself verifies no client's chain, so
+// that the bounds of CheckSent hold for every handshake.
+func TestServerConfigLeavesChainsToUs(t *testing.T) {
+	ca := pkitest.NewCA(t, "clients")
+	if got := snapshotOf(t, ca, ca).ServerConfig(TLSOptions{}).ClientAuth; got != tls.RequireAnyClientCert {
+		t.Errorf("client authentication %v, want %v", got, tls.RequireAnyClientCert)
+	}
+}
