@@ -180,6 +180,38 @@ func costOf(issuer *x509.Certificate) int {
 	return 1
 }
 
+// A weakness is a set of kinds of weak keys, by their place in [WeakKeys].
+type weakness uint8
+
+// hopeless is a key or signature that no setting admits.
+const hopeless weakness = 1 << 7
+
+func weaknessOf(kinds []WeakKey) (w weakness) {
+	for i, kind := range [...]WeakKey{RSA1024, P224, RSAExponent} { // as WeakKeys, which allocates
+		if slices.Contains(kinds, kind) {
+			w |= 1 << i
+		}
+	}
+	return w
+}
+
+// weaknessIn returns what has to be allowed for the keys of a verified chain.
+func weaknessIn(chain []*x509.Certificate) (w weakness) {
+	if checkKeys(chain, nil) == nil {
+		return 0
+	}
+	all := WeakKeys()
+	if checkKeys(chain, all) != nil {
+		return hopeless
+	}
+	for i := range all {
+		if checkKeys(chain, slices.Delete(WeakKeys(), i, i+1)) != nil {
+			w |= 1 << i
+		}
+	}
+	return w
+}
+
 // checkKeys refuses weak keys in a verified chain, anchor included; the
 // signature of an anchor proves nothing and is not looked at.
 func checkKeys(chain []*x509.Certificate, allowed []WeakKey) error {

@@ -11,7 +11,27 @@ import (
 type chain struct {
 	certs               []*x509.Certificate
 	notBefore, notAfter time.Time // when all of it is valid
+	weak                weakness  // of its keys
 	prepared            atomic.Pointer[any]
+}
+
+// strongOf returns the chains without a weak key or signature outside the allowed
+// kinds. It allocates nothing if that is all or none of them.
+func strongOf(chains []*chain, allowed []WeakKey) []*chain {
+	taken := weaknessOf(allowed)
+	weak := 0
+	for _, c := range chains {
+		if c.weak&^taken != 0 {
+			weak++
+		}
+	}
+	switch weak {
+	case 0:
+		return chains
+	case len(chains):
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(chains), func(c *chain) bool { return c.weak&^taken != 0 })
 }
 
 // usable returns the chains that may count, the one that is valid longest
@@ -22,7 +42,7 @@ func (b *Bundle) usable(verified [][]*x509.Certificate, id *Identity) []*chain {
 		if len(certs) > MaxChain || !b.vouches(certs[len(certs)-1], id) {
 			continue
 		}
-		c := &chain{certs: certs, notBefore: certs[0].NotBefore, notAfter: certs[0].NotAfter}
+		c := &chain{certs: certs, weak: weaknessIn(certs), notBefore: certs[0].NotBefore, notAfter: certs[0].NotAfter}
 		for _, cert := range certs[1:] {
 			if cert.NotBefore.After(c.notBefore) {
 				c.notBefore = cert.NotBefore

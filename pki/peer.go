@@ -45,7 +45,7 @@ func NewPeer(sent []*x509.Certificate, bundle *Bundle, chains [][]*x509.Certific
 
 // Check says whether the certificate is still good at time now under the
 // snapshot: [CertExpired], [CertRevoked], [RevocationUnknown], [CertUntrusted],
-// or nothing. It allocates nothing but when the bundle has changed since the
+// [BadCertificate] if each of its chains has a weak key, or nothing. It allocates nothing but when the bundle has changed since the
 // last call, when the chain is verified anew, and where something was revoked.
 func (p *Peer) Check(s *Snapshot, now time.Time) Reason {
 	switch found := p.Find(s, now); found.Reason {
@@ -66,13 +66,17 @@ func (p *Peer) Find(s *Snapshot, now time.Time) Finding {
 	if a == nil || a.bundle != s.Bundle {
 		a = p.reanchor(s.Bundle, now)
 	}
-	switch {
-	case a.refused != "":
+	if a.refused != "" {
 		return Finding{Reason: a.refused}
-	case !slices.ContainsFunc(a.chains, func(c *chain) bool { return c.validAt(now) }):
+	}
+	chains := strongOf(a.chains, s.WeakKeys)
+	switch {
+	case len(chains) == 0:
+		return Finding{Reason: BadCertificate, Detail: checkKeys(a.chains[0].certs, s.WeakKeys).Error()}
+	case !slices.ContainsFunc(chains, func(c *chain) bool { return c.validAt(now) }):
 		return Finding{Reason: CertExpired}
 	case s.Revocation != nil:
-		return revoked(a.chains, s.Revocation, p.Identity.SANs, now)
+		return revoked(chains, s.Revocation, p.Identity.SANs, now)
 	}
 	return Finding{}
 }
@@ -84,14 +88,6 @@ func (p *Peer) NotAfter() time.Time {
 		return a.chains[0].notAfter
 	}
 	return p.Leaf.NotAfter
-}
-
-// strong reports whether a chain without weak keys is known under the snapshot.
-func (p *Peer) strong(s *Snapshot) bool {
-	a := p.anchor.Load()
-	return a != nil && a.bundle == s.Bundle && slices.ContainsFunc(a.chains, func(c *chain) bool {
-		return checkKeys(c.certs, s.WeakKeys) == nil
-	})
 }
 
 func (p *Peer) reanchor(bundle *Bundle, now time.Time) *anchor {

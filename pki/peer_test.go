@@ -1,7 +1,11 @@
 package pki
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
+	"math/big"
 	"sync"
 	"testing"
 	"time"
@@ -164,4 +168,76 @@ func TestPeerCheckConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestWeakKeysOnOpenConnections: a client whose key is refused by a tighter setting,
+// or below an anchor that is new or weak, is refused on its open connection too, and
+// a strong chain counts for it only by itself.
+//
+// Holds: client/weak-keys
+func TestWeakKeysOnOpenConnections(t *testing.T) {
+	server, ca := pkitest.NewCA(t, "server"), pkitest.NewCA(t, "clients")
+	now := time.Now()
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	must(t, err)
+	weakAnchor := func(of *x509.Certificate) *x509.Certificate { // of the same name and key; its signature is weak, which proves nothing
+		return signedWith(t, &x509.Certificate{RawSubject: of.RawSubject, SerialNumber: big.NewInt(9), NotBefore: of.NotBefore,
+			NotAfter: of.NotAfter, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, of, p224.Public(), ca.Key())
+	}
+	weakLeaf := ca.Issue(t, pkitest.Leaf{DNS: []string{"a.example"}, Key: p224})
+	strongLeaf := ca.Issue(t, pkitest.Leaf{DNS: []string{"a.example"}})
+	named := func(c *x509.Certificate) *x509.Certificate { return &x509.Certificate{RawSubject: c.RawSubject} }
+	below := func(l *x509.Certificate) *x509.Certificate {
+		return signedWith(t, l, named(ca.Cert), l.PublicKey, p224)
+	}
+	bundle, err := NewBundle([]*x509.Certificate{weakAnchor(ca.Cert)})
+	must(t, err)
+	ours := snapshotOf(t, server, ca)
+	wide, grown, weak := *ours, *snapshotOf(t, server, ca, pkitest.NewCA(t, "more")), Snapshot{Certificate: ours.Certificate, Bundle: bundle}
+	wide.WeakKeys = []WeakKey{P224}
+	weakWide := weak
+	weakWide.WeakKeys = []WeakKey{RSA1024, P224}
+	for _, tt := range []struct {
+		name          string
+		leaf          *x509.Certificate
+		before, after *Snapshot
+		want          Reason
+	}{
+		{"P-224 no longer allowed", weakLeaf.Leaf, &wide, ours, BadCertificate},
+		{"P-224 no longer allowed, with other anchors", weakLeaf.Leaf, &wide, &grown, BadCertificate},
+		{"P-224 still allowed", weakLeaf.Leaf, &wide, &wide, ""},
+		{"a strong key", strongLeaf.Leaf, &wide, ours, ""},
+		{"below a weak anchor that is no longer allowed", below(strongLeaf.Leaf), &weakWide, &weak, BadCertificate},
+	} {
+		p, err := tt.before.Verify([]*x509.Certificate{tt.leaf}, time.Now)
+		if err != nil {
+			t.Errorf("%s: before: %v", tt.name, err)
+			continue
+		}
+		if got := p.Check(tt.before, now); got != "" {
+			t.Errorf("%s: before: %q", tt.name, got)
+		}
+		if got := p.Find(tt.after, now); got.Reason != tt.want || (got.Detail == "") != (tt.want == "") {
+			t.Errorf("%s: got %+v, want %q", tt.name, got, tt.want)
+		}
+		if got := p.Check(tt.before, now); got != "" {
+			t.Errorf("%s: as before again: %q", tt.name, got)
+		}
+	}
+	inter := ca.Intermediate(t, "intermediate", nil)
+	both, err := NewBundle([]*x509.Certificate{ca.Cert, weakAnchor(ca.Cert)})
+	must(t, err)
+	under := Snapshot{Bundle: both}
+	p, err := under.Verify([]*x509.Certificate{inter.Issue(t, pkitest.Leaf{DNS: []string{"a.example"}}).Leaf, inter.Cert, below(inter.Cert)}, time.Now)
+	must(t, err)
+	if n := len(p.anchor.Load().chains); n != 2 {
+		t.Errorf("%d chains, want 2", n)
+	}
+	if got := p.Find(&under, now).Reason; got != "" {
+		t.Errorf("one strong and one weak chain: got %q", got)
+	}
+	revokedStrong := Snapshot{Bundle: both, Revocation: revokedUnder{ca.Cert}}
+	if got := p.Find(&revokedStrong, now).Reason; got != Revoked {
+		t.Errorf("its one strong chain revoked: got %q, want %q", got, Revoked)
+	}
 }

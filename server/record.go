@@ -98,6 +98,8 @@ func (s *Server) detail(q *request, d *auth.Decision) string {
 		found := peer.Find(d.Snapshot.PKI, s.opts.Now())
 		s.metrics.Revoked(d.Reason, found.Source)
 		return found.Detail
+	case d.Reason == pki.BadCertificate:
+		return peer.Find(d.Snapshot.PKI, s.opts.Now()).Detail
 	case peer.IdentityErr != nil:
 		return peer.IdentityErr.Error()
 	}

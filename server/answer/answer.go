@@ -79,8 +79,10 @@ func Refusal(d *auth.Decision, tokenSent bool) Error {
 
 func refusal(r auth.Reason) Error {
 	switch r {
-	case pki.NoCertificate, pki.BadCertificate, pki.Untrusted, pki.Expired, pki.NotYetValid, pki.WrongUsage, pki.Revoked:
+	case pki.NoCertificate, pki.Untrusted, pki.Expired, pki.NotYetValid, pki.WrongUsage, pki.Revoked:
 		return Error{Status: http.StatusUnauthorized, Code: "unauthorized", Message: "The client certificate is not accepted."}
+	case pki.BadCertificate: // of a proxy, or since another configuration
+		return Error{Status: http.StatusUnauthorized, Code: "unauthorized", Message: "The client certificate is not accepted.", Close: true}
 	case pki.CertExpired, pki.CertRevoked, pki.RevocationUnknown, pki.CertUntrusted:
 		return Error{Status: http.StatusUnauthorized, Code: "unauthorized", Message: "The client certificate is no longer accepted.", Close: true}
 	case auth.TokenMissing:
