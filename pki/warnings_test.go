@@ -1,7 +1,11 @@
 package pki_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +15,36 @@ import (
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/pkitest"
 )
+
+// TestWeakAnchorsNamed: a client CA with a weak key is named, unless its kind is allowed.
+func TestWeakAnchorsNamed(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "old"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := pki.NewBundle([]*x509.Certificate{pkitest.NewCA(t, "new").Cert, old})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := pki.Snapshot{Bundle: bundle}
+	if got := (pki.Files{}).Warnings(&s, time.Now()); len(got) != 1 || !strings.Contains(got[0], `"CN=old" has an RSA key of 1024 bits`) {
+		t.Errorf("got %q, want one that names the CA and its key", got)
+	}
+	s.WeakKeys = []pki.WeakKey{pki.RSA1024}
+	if got := (pki.Files{}).Warnings(&s, time.Now()); len(got) > 0 {
+		t.Errorf("allowed: %q", got)
+	}
+}
 
 func TestWarnings(t *testing.T) {
 	now := time.Now()

@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/material"
 )
 
 func checkCommand() *cobra.Command {
@@ -21,7 +23,7 @@ func checkCommand() *cobra.Command {
 			if err := flags.check(); err != nil {
 				return err
 			}
-			_, err := config.Load(flags.file, flags.set)
+			c, err := config.Load(flags.file, flags.set)
 			problems, bad := errors.AsType[config.Problems](err)
 			if err != nil && !bad {
 				return usage(err)
@@ -40,6 +42,11 @@ func checkCommand() *cobra.Command {
 				}
 			default:
 				fmt.Fprintln(cmd.OutOrStdout(), flags.file+": ok")
+			}
+			if !bad {
+				for _, w := range material.LookWarnings(c, time.Now) {
+					fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+w)
+				}
 			}
 			if bad {
 				return usage(fmt.Errorf("%s: %d problems", flags.file, len(problems)))

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -190,7 +191,15 @@ var brokenWays = []setup{
 		<-r.Context().Done()
 	})},
 	{"the connection is closed after the handshake", "gate", "no_answer", "EOF|reset", answers(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })},
-	{"a key that TLS has no use for", "handshake", "bad_certificate", "unsupported", func(w *world, o *doctor.Options) func() {
+	{"a short RSA key", "client certificate", "bad_certificate", "an RSA key of 1024 bits", func(w *world, o *doctor.Options) func() {
+		key, err := rsa.GenerateKey(rand.Reader, 1024)
+		if err != nil {
+			w.Fatal(err)
+		}
+		w.show(o, w.CA.Issue(w, pkitest.Leaf{URIs: agent.URIs, Key: key}))
+		return func() { w.show(o, w.Gate.Cert("acme")) }
+	}},
+	{"a key that TLS has no use for", "client certificate", "bad_certificate", "an ECDSA key on P-224", func(w *world, o *doctor.Options) func() {
 		key, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 		if err != nil {
 			w.Fatal(err)

@@ -44,6 +44,13 @@ func (e *examination) clientCertificate(context.Context) string {
 		e.tell("%v", err)
 		return string(pki.ReasonOf(err, pki.BadCertificate))
 	}
+	if err := e.weak(); err != nil {
+		e.tell("%v", err)
+		if !e.met.took() {
+			return string(pki.ReasonOf(err, pki.BadCertificate))
+		}
+		e.tell("and yet the gate takes it")
+	}
 	identity, err := pki.ParseIdentity(leaf)
 	if err != nil {
 		e.tell("%v", err)
@@ -53,6 +60,21 @@ func (e *examination) clientCertificate(context.Context) string {
 		e.tell("%s", san)
 	}
 	return e.issued()
+}
+
+// weak reports a weak key, signature or oversized part of what the client sends. The
+// signature of a root is not looked at, as it proves nothing.
+func (e *examination) weak() error {
+	for i, c := range e.chain {
+		err := pki.Admissible(c, nil)
+		if i > 0 && bytes.Equal(c.RawIssuer, c.RawSubject) {
+			err = pki.CheckKey(c, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dated tells that a certificate is over or not valid yet.

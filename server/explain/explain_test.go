@@ -1,6 +1,8 @@
 package explain_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -170,6 +172,33 @@ func atGate(t *testing.T, g *servertest.Gate, cert *pkitest.Cert, token *string,
 		return len(changed) > 0
 	}, 5*time.Second)
 	return strings.Join(changed, "+")
+}
+
+// TestWeakKeysAsTheGate: explain takes and refuses weak keys as the running gate does,
+// for each value of tls.weakClientKeys.
+func TestWeakKeysAsTheGate(t *testing.T) {
+	const none, rsa1024 = "clientCA: [ca.crt]", "clientCA: [ca.crt], weakClientKeys: [rsa1024]"
+	g := servertest.Start(t, servertest.Options{})
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weak, token := g.CA.Issue(t, pkitest.Leaf{URIs: []string{"spiffe://example.org/tenant/acme/old"}, Key: key}), new(g.Key("acme"))
+	for _, tt := range []struct{ from, to, want string }{{none, none, "bad_certificate"}, {none, rsa1024, "ok"}, {rsa1024, none, "bad_certificate"}} {
+		if tt.from != tt.to {
+			g.Configure(func(yaml string) string { return strings.Replace(yaml, tt.from, tt.to, 1) })
+		}
+		if got := atGate(t, g, weak, token, "", ""); got != tt.want {
+			t.Errorf("%s: the gate: %q, want %q", tt.to, got, tt.want)
+		}
+		r := ask(t, g, explain.Question{Chain: []*x509.Certificate{weak.Leaf}, Token: token})
+		if r.Reason != tt.want {
+			t.Errorf("%s: explained: %q, want %q", tt.to, r.Reason, tt.want)
+		}
+		if said := fmt.Sprint(r.Steps); tt.want != "ok" && !strings.Contains(said, "RSA key of 1024 bits") {
+			t.Errorf("%s: does not name the key: %s", tt.to, said)
+		}
+	}
 }
 
 // Another moment, an admin, and an unknown tool.

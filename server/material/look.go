@@ -25,7 +25,7 @@ func Look(ctx context.Context, c *config.Config, clientCA []string, opts Options
 	opts.OnList, opts.OnOCSP, opts.TakeUp = func(revocation.Update) {}, func(ocsp.Outcome, error) {}, func() {}
 	k := &Keeper{opts: opts, denied: opts.Denied, still: true, news: make(chan struct{}, 1), refit: make(chan struct{}, 1)}
 	k.cur = parts{config: c, origin: &files{}}
-	snap = &pki.Snapshot{}
+	snap = &pki.Snapshot{WeakKeys: c.TLS.WeakKeys()}
 	if snap.Bundle, err = lookBundle(c, clientCA, opts); err != nil {
 		return nil, nil, err
 	}

@@ -133,7 +133,9 @@ func (k *Keeper) Warnings() []string {
 	cur := k.parts()
 	files := cur.config.TLS.Files()
 	files.Cert = cur.origin.String()
-	out := files.Warnings(k.Snapshot(), k.opts.Now())
+	snap := *k.Snapshot()
+	snap.WeakKeys = cur.config.TLS.WeakKeys()
+	out := files.Warnings(&snap, k.opts.Now())
 	if t := cur.config.TLS.StepCA; t != nil && t.RenewAt > latestRenewal {
 		out = append(out, fmt.Sprintf("renewAt %v is late: what looks after certificates takes one with less than a fifth of its lifetime left for not renewed", t.RenewAt))
 	}
