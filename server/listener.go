@@ -15,7 +15,6 @@ import (
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/admission"
 	"github.com/sangate/sangate/server/auth"
-	"github.com/sangate/sangate/server/boundlog"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/console"
 	"github.com/sangate/sangate/server/http1"
@@ -56,7 +55,7 @@ func newListener(inner net.Listener, s *Server, l config.Limits) *listener {
 	}
 	return &listener{
 		ctx: ctx, cancel: cancel,
-		inner: inner, plain: s.plainServer(), gate: s.gate, conns: s.conns, metrics: s.metrics, log: slog.New(boundlog.NewRepeated(s.log.Handler())), refusals: &s.refusals, now: s.opts.Now, timeout: l.HandshakeTimeout,
+		inner: inner, plain: s.plainServer(), gate: s.gate, conns: s.conns, metrics: s.metrics, log: s.repeated, refusals: &s.refusals, now: s.opts.Now, timeout: l.HandshakeTimeout,
 		maxBytes:     l.MaxHandshakeBytes,
 		silent:       admission.NewRoom(has.Silent, min(l.SilentPerAddress, has.Silent)),
 		handshakes:   admission.NewHandshakes(has.Handshakes, most(has.Handshakes, addressShare), handshakeStall),

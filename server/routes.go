@@ -61,7 +61,7 @@ func (s *Server) enter(w http.ResponseWriter, q *request) {
 	case !plainPath(r):
 		answer.Fail(w, r, answer.NotFound)
 	case !s.ownHost(r) || crossOrigin.Check(r) != nil || !sameOrigin(r):
-		s.log.Info("request refused", "reason", "foreign Host or Origin", "requestId", q.id, "remote", r.RemoteAddr)
+		s.repeated.Info("request of a foreign Host or Origin refused", "requestId", q.id, "remote", r.RemoteAddr)
 		answer.Note(q, answer.Forbidden.Code, fmt.Sprintf("foreign Host %q or Origin %q", r.Host, r.Header["Origin"]))
 		answer.Fail(w, r, answer.Forbidden)
 	default:

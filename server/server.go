@@ -63,6 +63,7 @@ type Options struct {
 type Server struct {
 	opts        Options
 	log         *slog.Logger
+	repeated    *slog.Logger // the same for lines that a peer can cause at will: counts them
 	metrics     *admin.Metrics
 	store       *store.Store
 	pki         *material.Keeper
@@ -123,7 +124,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: opts, log: opts.Logger, limits: c.Limits, reload: make(chan struct{}, 1), serving: make(chan struct{}), started: opts.Now(), loaded: opts.Now(),
+	s := &Server{opts: opts, log: opts.Logger, repeated: slog.New(boundlog.NewRepeated(opts.Logger.Handler())), limits: c.Limits, reload: make(chan struct{}, 1), serving: make(chan struct{}), started: opts.Now(), loaded: opts.Now(),
 		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive(),
 		conns:   newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace),
 		limiter: limit.New(limit.Options{FailureBurst: c.Limits.FailureBurst, FailureEvery: c.Limits.FailureEvery, Now: opts.Now})}

@@ -53,6 +53,8 @@ func TestLine(t *testing.T) {
 }
 
 // Every value is bounded, those of fields to come as well.
+//
+// Holds: stranger/audit-values
 func TestEveryValueIsBounded(t *testing.T) {
 	long := strings.Repeat("é", 5<<10)
 	want := strings.Repeat("é", (maxValue-3)/2) + "…"
