@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -49,6 +50,11 @@ func TestAddTool(t *testing.T) {
 	}
 	if err := server.AddTool(g.Server, "not a name", "", greet); err == nil {
 		t.Error("a bad name was taken")
+	}
+	bad := &tool.Tool{Name: "bad", InputSchema: json.RawMessage(`{"type":"object","properties":{"a":{"type":"string","x-mcp-header":""}}}`),
+		Handler: func(context.Context, *tool.Call) (*tool.Result, error) { return tool.Text("done"), nil }}
+	if err := g.Server.Add(bad); err == nil || !strings.Contains(err.Error(), "x-mcp-header") {
+		t.Errorf("a tool that the MCP SDK panics on: %v, want an error", err)
 	}
 	call := func(c *http.Client, tenant, body string) (int, string) {
 		res := ask(t, c, http.MethodPost, g.URL+"/tool/greet/call", body, asJSON, key(tenant))

@@ -20,11 +20,11 @@ func (s *Server) catalog(c *config.Config, own *tool.Offer, declared []*tool.Too
 		return nil, err
 	}
 	all, twice := static.Join(append([]*tool.Offer{{Resources: own.Resources, Prompts: own.Prompts}}, s.backend.Offers()...))
-	if !slices.Equal(twice, s.twice) {
+	if before := s.twice.Load(); before == nil || !slices.Equal(twice, *before) {
 		for _, t := range twice {
 			s.log.Error("left out: the name is given to two; set a prefix for one of them", "name", t.Name, "upstream", t.Upstream, "with", t.With)
 		}
-		s.twice = twice
+		s.twice.Store(&twice)
 	}
 	return all, nil
 }

@@ -31,6 +31,8 @@ func octopusUpstream(t *testing.T, tools *atomic.Pointer[string]) string {
 	return srv.URL
 }
 
+const itemsRejected = "sangate_upstream_items_rejected"
+
 // hostileTools are tools that must be left out alone, each with what the console says.
 var hostileTools = map[string]struct{ schema, why string }{
 	"header_no_name":   {`{"type":"object","properties":{"a":{"type":"string","x-mcp-header":""}}}`, "x-mcp-header"},
@@ -80,6 +82,9 @@ func TestHostileToolLeftOutAlone(t *testing.T) {
 	if want := fmt.Sprintf("%d left out", len(hostileTools)); !strings.Contains(body, want) {
 		t.Errorf("the console does not say %q", want)
 	}
+	if n := g.Metric(itemsRejected, "upstream", "up", "kind", "tool", "reason", "invalid"); n != float64(len(hostileTools)) {
+		t.Errorf("%v invalid tools in the metric, want %d", n, len(hostileTools))
+	}
 	for name, tool := range hostileTools {
 		if !strings.Contains(body, "<code>"+name+"</code>: ") || !strings.Contains(body, tool.why) {
 			t.Errorf("the console does not say why %s is left out", name)
@@ -104,7 +109,7 @@ func TestOfferBounded(t *testing.T) {
 		list = append(list, fmt.Sprintf(`{"name":"small%d","inputSchema":{"type":"object"}}`, i))
 	}
 	var large, other atomic.Pointer[string]
-	all, one := "["+strings.Join(list, ",")+"]", `[{"name":"good","inputSchema":{"type":"object"}}]`
+	all, one := "["+strings.Join(list, ",")+"]", `[{"name":"good","inputSchema":{"type":"object"}},{"name":"small1","inputSchema":{"type":"object"}}]`
 	large.Store(&all)
 	other.Store(&one)
 	g := behind(t, servertest.Options{}, `{allow: [good]}`,
@@ -118,7 +123,7 @@ func TestOfferBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		body = bodyOf(page)
-		return strings.Contains(body, " left out")
+		return strings.Contains(body, " left out") && strings.Contains(body, "upstream large has one of this name")
 	}, 60*time.Second) {
 		t.Fatal("the console does not say that anything is left out")
 	}
@@ -126,6 +131,14 @@ func TestOfferBounded(t *testing.T) {
 	for _, want := range []string{"together have more than 300000 values", "112 more", "at most 2000 are taken"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the console does not say %q", want)
+		}
+	}
+	for _, want := range []struct {
+		upstream, kind, reason string
+		n                      float64
+	}{{"large", "tool", "limit", 2 + 112}, {"large", "tool", "invalid", 0}, {"other", "tool", "conflict", 1}, {"other", "prompt", "limit", 0}} {
+		if n := g.Metric(itemsRejected, "upstream", want.upstream, "kind", want.kind, "reason", want.reason); n != want.n {
+			t.Errorf("%v of %s are left out as %s of kind %s, want %v", n, want.upstream, want.reason, want.kind, want.n)
 		}
 	}
 }

@@ -86,12 +86,12 @@ type Server struct {
 	limits   config.Limits // those of the start
 	builtins []*tool.Tool
 
-	mu     sync.Mutex                    // one change of the snapshot at a time
-	config atomic.Pointer[config.Config] // stored under mu
-	denied []store.Revocation            // those in force; under mu
-	stored []apikey.Entry                // keys of the state store in force; under mu
-	own    tool.Offer                    // what is made of Go functions; under mu
-	twice  []tool.Collision              // told already; under mu
+	mu     sync.Mutex                       // one change of the snapshot at a time
+	config atomic.Pointer[config.Config]    // stored under mu
+	denied []store.Revocation               // those in force; under mu
+	stored []apikey.Entry                   // keys of the state store in force; under mu
+	own    tool.Offer                       // what is made of Go functions; under mu
+	twice  atomic.Pointer[[]tool.Collision] // told already; written under mu
 	failed reloads
 
 	versions map[int64]int64 // of credentials, as seen last; under mu
@@ -203,7 +203,7 @@ func (s *Server) build(ctx context.Context) error {
 		Proxies: s.config.Load().ProxySet, Tokens: tokens.Commit(), Tools: catalog}
 	s.takePKI(first, s.config.Load())
 	s.gate = auth.NewGate(first, s.opts.Now)
-	s.metrics.Holdings(admin.Holdings{Certificates: s.inForce, Lists: s.pki.Lists, KeySets: s.issuers.Seen})
+	s.metrics.Holdings(admin.Holdings{Certificates: s.inForce, Lists: s.pki.Lists, KeySets: s.issuers.Seen, Rejected: s.rejected})
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
 	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Audit: s.auditChange, Recheck: s.mayChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
 	s.keys = &api.Keys{Store: s.store, Configured: s.configuredKeys, Changed: s.reloadKeys, Audit: s.auditChange, Recheck: s.mayChange, Log: s.log, Now: s.opts.Now, MaxBody: s.limits.MaxBodyBytes,

@@ -141,6 +141,11 @@ func (s *Server) showUpstreams() []console.Upstream {
 		for _, l := range u.LeftOut {
 			shown.LeftOut = append(shown.LeftOut, console.LeftOut(l))
 		}
+		for _, c := range s.collisions(u.Name) {
+			if shown.Missing++; len(shown.LeftOut) < maxShown {
+				shown.LeftOut = append(shown.LeftOut, console.LeftOut{Kind: c.Kind, Name: pki.Cut(c.Name, 128), Why: whoseName(c)})
+			}
+		}
 		out = append(out, shown)
 	}
 	return out

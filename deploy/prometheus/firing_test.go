@@ -66,11 +66,21 @@ func (g *gate) list(life time.Duration) {
 
 // call calls a tool by a key, and tells what came of it.
 func (g *gate) call(tool, key string) int {
-	req, err := http.NewRequestWithContext(g.t.Context(), http.MethodPost, g.URL+"/tool/"+tool+"/call", strings.NewReader(`{"message":"m"}`))
+	return g.post("/tool/"+tool+"/call", `{"message":"m"}`, key)
+}
+
+// prompt gets a prompt over MCP.
+func (g *gate) prompt(name, key string) int {
+	return g.post("/mcp", `{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"`+name+`"}}`, key)
+}
+
+func (g *gate) post(path, body, key string) int {
+	req, err := http.NewRequestWithContext(g.t.Context(), http.MethodPost, g.URL+path, strings.NewReader(body))
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
 	if key != "" {
 		req.Header.Set("Authorization", "Bearer "+key)
 	}
@@ -97,7 +107,7 @@ func upstream(t *testing.T) *httptest.Server {
 }
 
 func withUpstream(yaml, url, more string) string {
-	yaml = strings.ReplaceAll(yaml, "    keys:", "    tools: {allow: [echo, look, other_look]}\n    keys:")
+	yaml = strings.ReplaceAll(yaml, "    keys:", "    tools: {allow: [echo, look, other_look, draft]}\n    keys:")
 	return yaml + fmt.Sprintf("egress: {allow: [127.0.0.0/8]}\nmcpServers:\n  - {name: up, baseUrl: %q, protocol: octopus}\n%s", url, more)
 }
 

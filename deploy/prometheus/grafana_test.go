@@ -2,6 +2,7 @@ package prometheus_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -16,6 +17,7 @@ import (
 	"github.com/sangate/sangate/pki/stepca/steptest"
 	"github.com/sangate/sangate/server/admin"
 	"github.com/sangate/sangate/server/servertest"
+	"github.com/sangate/sangate/server/tool"
 )
 
 // A dashboard is one of Grafana's (schemaVersion 39), as far as ours go: other
@@ -189,7 +191,10 @@ func TestDatasource(t *testing.T) {
 // that scrapes real gates, and of one that takes native histograms and no others.
 func TestDashboardsShow(t *testing.T) {
 	issuer, up := servertest.NewIssuer(t), upstream(t)
-	g := startGate(t, servertest.Options{Files: map[string]string{"denylist": ""}, Config: func(yaml string) string {
+	draft := &tool.Prompt{Name: "draft", Described: json.RawMessage(`{"name":"draft"}`), Get: func(context.Context, *tool.Call) (*tool.Result, error) {
+		return &tool.Result{Structured: json.RawMessage(`{"messages":[]}`)}, nil
+	}}
+	g := startGate(t, servertest.Options{Prompts: []*tool.Prompt{draft}, Files: map[string]string{"denylist": ""}, Config: func(yaml string) string {
 		return withUpstream(yaml, up.URL, "  - {name: crm, baseUrl: \"http://127.0.0.1:1\"}\n") + strings.Replace(issuer.Config(), "egress: {allow: [127.0.0.0/8]}\n", "", 1)
 	}})
 	g.list(time.Hour)
@@ -238,6 +243,7 @@ func TestDashboardsShow(t *testing.T) {
 			g.call(tool, g.Key("acme"))
 		}
 		g.call("echo", g.Key("globex"))
+		g.prompt("draft", g.Key("acme"))
 		if res, err := g.Client(stranger).Get(g.URL + "/health"); err == nil {
 			_ = res.Body.Close()
 		}

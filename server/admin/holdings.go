@@ -25,13 +25,21 @@ type Holdings struct {
 	Certificates func() []Certificate
 	Lists        func() iter.Seq2[string, *revocation.CRL] // nil: none is held yet
 	KeySets      func() iter.Seq2[string, time.Time]       // of issuers: when they were last seen; zero: never
+	Rejected     func() []Rejected                         // of all upstreams
+}
+
+// A Rejected is how many entries of an upstream's offer are left out. Kind and Reason are
+// of closed sets.
+type Rejected struct {
+	Upstream, Kind, Reason string
+	N                      int
 }
 
 // holdings is a collector of what is in force, read at each scrape, so that it can
 // never tell of another snapshot, or of what is no longer configured.
 type holdings struct {
 	Holdings
-	notBefore, notAfter, listEnd, listEntries, keysSeen *prometheus.Desc
+	notBefore, notAfter, listEnd, listEntries, keysSeen, rejected *prometheus.Desc
 }
 
 // Holdings registers what is in force.
@@ -47,11 +55,12 @@ func (m *Metrics) Holdings(h Holdings) {
 		listEnd:     describe("sangate_crl_next_update_timestamp_seconds", "When the list that is held ends; 0: none is held yet.", "name"),
 		listEntries: describe("sangate_crl_entries", "Certificates on the list that is held.", "name"),
 		keysSeen:    describe("sangate_jwks_last_success_timestamp_seconds", "When the keys of a token issuer were last seen; 0: never.", "issuer"),
+		rejected:    describe("sangate_upstream_items_rejected", "Tools, resources and prompts of an upstream's offer that are left out, by kind and reason.", "upstream", "kind", "reason"),
 	})
 }
 
 func (h *holdings) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{h.notBefore, h.notAfter, h.listEnd, h.listEntries, h.keysSeen} {
+	for _, d := range []*prometheus.Desc{h.notBefore, h.notAfter, h.listEnd, h.listEntries, h.keysSeen, h.rejected} {
 		ch <- d
 	}
 }
@@ -78,6 +87,9 @@ func (h *holdings) Collect(ch chan<- prometheus.Metric) {
 			at = seen.Unix()
 		}
 		gauge(h.keysSeen, at, issuer)
+	}
+	for _, r := range h.Rejected() {
+		gauge(h.rejected, int64(r.N), r.Upstream, r.Kind, r.Reason)
 	}
 }
 

@@ -74,6 +74,7 @@ func TestBackend(t *testing.T) {
 		"expression":            {tool(`, response: response.bdy`), "undefined field 'bdy'"},
 		"URL of a tool":         {`tools: {http: [{name: a, description: d, request: {url: "https://{args.h}.example"}}]}`, "the tenant alone"},
 		"schema":                {tool(`, input: {type: object, properties: {a: {type: strin}}}`), "input: "},
+		"header of a schema":    {tool(`, input: {type: object, properties: {a: {type: string, x-mcp-header: "a b"}}}`), "input: tool a: input schema: invalid parameter header annotations"},
 		"schema key twice":      {tool(`, input: {type: object, type: object}`), "already defined"},
 		"name of a built-in":    {`tools: {http: [{name: echo, description: d, request: {url: "https://a.example/x"}}]}`, "two tools"},
 		"built-in left out":     {`tools: {builtin: [whoami], http: [{name: echo, description: d, request: {url: "https://a.example/x"}}]}`, ""},

@@ -35,6 +35,7 @@ func NewCatalog(tools []*Tool) (*Catalog, error) {
 
 // A Collision is a name that is given to two: the later one is left out.
 type Collision struct {
+	Kind                 string // tool, resource, resource template or prompt
 	Name, Upstream, With string // With is the upstream that has it, "" the gate itself
 }
 
@@ -43,7 +44,7 @@ func newCatalog(tools []*Tool) (*Catalog, []Collision) {
 	var twice []Collision
 	for _, t := range tools {
 		if had := c.byName[t.Name]; had != nil {
-			twice = append(twice, Collision{t.Name, t.Upstream, had.Upstream})
+			twice = append(twice, Collision{"tool", t.Name, t.Upstream, had.Upstream})
 			continue
 		}
 		c.byName[t.Name] = t
@@ -51,6 +52,13 @@ func newCatalog(tools []*Tool) (*Catalog, []Collision) {
 	}
 	slices.SortFunc(c.tools, func(a, b *Tool) int { return cmp.Compare(a.Name, b.Name) })
 	return c, twice
+}
+
+func kindOf(r *Resource) string {
+	if r.Template {
+		return "resource template"
+	}
+	return "resource"
 }
 
 // Join returns a catalog that has what upstreams offer, too. Where a name or a
@@ -65,7 +73,7 @@ func (c *Catalog) Join(offers []*Offer) (*Catalog, []Collision) {
 	for _, o := range offers {
 		for _, r := range o.Resources {
 			if with, ok := uris[r.URI]; ok {
-				twice = append(twice, Collision{r.URI, r.Upstream, with})
+				twice = append(twice, Collision{kindOf(r), r.URI, r.Upstream, with})
 				continue
 			}
 			uris[r.URI] = r.Upstream
@@ -73,7 +81,7 @@ func (c *Catalog) Join(offers []*Offer) (*Catalog, []Collision) {
 		}
 		for _, p := range o.Prompts {
 			if with, ok := names[p.Name]; ok {
-				twice = append(twice, Collision{p.Name, p.Upstream, with})
+				twice = append(twice, Collision{"prompt", p.Name, p.Upstream, with})
 				continue
 			}
 			names[p.Name] = p.Upstream

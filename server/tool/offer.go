@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"github.com/sangate/sangate/server/accepted"
 )
 
 // An Offer is what one upstream has, or the program the gate is part of.
@@ -90,10 +92,16 @@ func (o *Offer) check() error {
 		if r.Name == "" || r.URI == "" || r.Read == nil || !json.Valid(r.Described) {
 			return fmt.Errorf("resource %q: it needs a name, a URI, a description as MCP has it, and Read", r.Name)
 		}
+		if err := accepted.Resource(r.Described, r.Template); err != nil {
+			return fmt.Errorf("resource %q: %w", r.Name, err)
+		}
 	}
 	for _, p := range o.Prompts {
 		if !ValidName.MatchString(p.Name) || p.Get == nil || !json.Valid(p.Described) {
 			return fmt.Errorf("prompt %q: it needs a name as tools have it, a description as MCP has it, and Get", p.Name)
+		}
+		if err := accepted.Prompt(p.Described); err != nil {
+			return fmt.Errorf("prompt %q: %w", p.Name, err)
 		}
 	}
 	return nil

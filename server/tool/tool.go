@@ -20,6 +20,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/sangate/sangate/server/accepted"
 	"github.com/sangate/sangate/server/schema"
 	"github.com/sangate/sangate/server/shape"
 )
@@ -165,8 +166,8 @@ func (e *InvalidArguments) Error() string {
 }
 
 // Compile checks the tool and prepares its schema. Schemas from elsewhere must
-// come through here: the MCP SDK panics on one that is not of type object. What is
-// compiled stays as it is, and may be in several catalogs.
+// come through here: the MCP SDK panics on some, such as those with a bad x-mcp-header.
+// What is compiled stays as it is, and may be in several catalogs.
 func (t *Tool) Compile() error {
 	if t.input != nil {
 		return nil
@@ -183,6 +184,14 @@ func (t *Tool) Compile() error {
 	}
 	if t.OutputSchema != nil {
 		if t.output, err = schema.Compile(t.OutputSchema); err != nil {
+			return fmt.Errorf("tool %s: output schema: %w", t.Name, err)
+		}
+	}
+	if err := accepted.Input(t.Name, t.InputSchema); err != nil {
+		return fmt.Errorf("tool %s: input schema: %w", t.Name, err)
+	}
+	if t.OutputSchema != nil {
+		if err := accepted.Output(t.Name, t.OutputSchema); err != nil {
 			return fmt.Errorf("tool %s: output schema: %w", t.Name, err)
 		}
 	}

@@ -34,6 +34,12 @@ func TestCompile(t *testing.T) {
 		{"reference to a file", "t", `{"type":"object","$ref":"file:///etc/passwd"}`, "", "only references within"},
 		{"own reference", "t", `{"type":"object","$defs":{"a":{"type":"string"}},"properties":{"x":{"$ref":"#/$defs/a"}}}`, "", ""},
 		{"output of another type", "t", object, `{"type":"string"}`, "output schema"},
+		{"x-mcp-header without a name", "t", `{"type":"object","properties":{"a":{"type":"string","x-mcp-header":""}}}`, "", "input schema: invalid parameter header annotations"},
+		{"x-mcp-header twice", "t", `{"type":"object","properties":{"a":{"type":"string","x-mcp-header":"A"},"b":{"type":"string","x-mcp-header":"a"}}}`, "", "x-mcp-header"},
+		{"x-mcp-header on an object", "t", `{"type":"object","properties":{"a":{"type":"object","x-mcp-header":"A"}}}`, "", "x-mcp-header"},
+		{"a good x-mcp-header", "t", `{"type":"object","properties":{"a":{"type":"string","x-mcp-header":"A"}}}`, "", ""},
+		{"input number that Go cannot hold", "t", `{"type":"object","properties":{"a":{"default":1e400}}}`, "", "input schema: can't marshal"},
+		{"output number that Go cannot hold", "t", object, `{"type":"object","properties":{"a":{"default":1e400}}}`, "output schema: can't marshal"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tl := &tool.Tool{Name: tc.tool, InputSchema: json.RawMessage(tc.input), Handler: handler}
@@ -48,6 +54,29 @@ func TestCompile(t *testing.T) {
 	}
 	if err := (&tool.Tool{Name: "t", InputSchema: json.RawMessage(object)}).Compile(); err == nil {
 		t.Error("a tool without handler was compiled")
+	}
+}
+
+// Resources and prompts that the MCP SDK would panic on are refused when they are
+// registered.
+func TestOfferCompile(t *testing.T) {
+	read := func(context.Context, string, *tool.Call) (*tool.Result, error) { return nil, nil }
+	for name, tc := range map[string]struct {
+		offer tool.Offer
+		want  string
+	}{
+		"resource":      {tool.Offer{Resources: []*tool.Resource{{Name: "a", URI: "a://b", Described: json.RawMessage(`{"name":"a","uri":"a://b"}`), Read: read}}}, ""},
+		"resource, URI": {tool.Offer{Resources: []*tool.Resource{{Name: "a", URI: "a://b", Described: json.RawMessage(`{"name":"a","uri":"a://%zz"}`), Read: read}}}, `resource "a": parse`},
+		"resource, type": {tool.Offer{Resources: []*tool.Resource{{Name: "a", URI: "a://b", Described: json.RawMessage(`{"name":7}`), Read: read}}},
+			`resource "a": json`},
+		"template": {tool.Offer{Resources: []*tool.Resource{{Name: "a", URI: "a://{b", Template: true, Described: json.RawMessage(`{"name":"a","uriTemplate":"a://{b"}`), Read: read}}},
+			`URI template "a://{b" is invalid`},
+		"prompt": {tool.Offer{Prompts: []*tool.Prompt{{Name: "a", Described: json.RawMessage(`{"arguments":7}`),
+			Get: func(context.Context, *tool.Call) (*tool.Result, error) { return nil, nil }}}}, `prompt "a": json`},
+	} {
+		if err := tc.offer.Compile(); (err == nil) != (tc.want == "") || (err != nil && !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s: Compile = %v, want %q", name, err, tc.want)
+		}
 	}
 }
 

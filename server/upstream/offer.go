@@ -40,6 +40,7 @@ type offer struct {
 	owner   string
 	left    []LeftOut // the first of those left out
 	missing int       // how many were left out
+	groups  map[Group]int
 }
 
 // A described is one entry of a listing, as far as the gate reads it.

@@ -6,10 +6,11 @@ import "strings"
 type State struct {
 	Name, Where, Protocol string
 	Up                    bool
-	Problem               string    // why not
-	Tools                 []string  // that it offered last, vetted
-	LeftOut               []LeftOut // the first of its offer that are not passed on
-	Missing               int       // how many are not
+	Problem               string        // why not
+	Tools                 []string      // that it offered last, vetted
+	LeftOut               []LeftOut     // the first of its offer that are not passed on
+	Missing               int           // how many are not
+	Groups                map[Group]int // the same, counted; not to be changed
 }
 
 // States returns those of all, in the order of the configuration.
@@ -34,7 +35,7 @@ func (s *Server) state() State {
 		st.Problem = s.lastErr.Error()
 	}
 	if s.offer != nil {
-		st.LeftOut, st.Missing = s.offer.left, s.offer.missing
+		st.LeftOut, st.Missing, st.Groups = s.offer.left, s.offer.missing, s.offer.groups
 		for _, t := range s.offer.Tools {
 			st.Tools = append(st.Tools, t.Name)
 		}

@@ -7,9 +7,8 @@ import (
 	"fmt"
 	"strings"
 
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"github.com/sangate/sangate/pki/contain"
+	"github.com/sangate/sangate/server/accepted"
 	"github.com/sangate/sangate/server/tool"
 )
 
@@ -22,21 +21,59 @@ type LeftOut struct {
 	Why        string
 }
 
+// A Reason is why entries are left out, of a closed set.
+type Reason string
+
+// The reasons there are.
+const (
+	Invalid  Reason = "invalid"  // malformed, or rejected by the schema compiler or the MCP SDK
+	Limit    Reason = "limit"    // beyond a bound of this package
+	Conflict Reason = "conflict" // its name or URI is given to two
+)
+
+// Kinds and Reasons return all there are.
+func Kinds() []string   { return []string{"tool", "resource", "resource template", "prompt", "offer"} }
+func Reasons() []Reason { return []Reason{Invalid, Limit, Conflict} }
+
+// A Group is what entries that are left out are counted by.
+type Group struct {
+	Kind   string
+	Reason Reason
+}
+
+// An exceeded error reports an entry beyond a bound.
+type exceeded struct{ text string }
+
+func (e *exceeded) Error() string { return e.text }
+
+func beyond(format string, args ...any) error { return &exceeded{fmt.Sprintf(format, args...)} }
+
+// errTwice reports an entry whose name is that of another of the same upstream.
+var errTwice = errors.New("the upstream has two of this name")
+
+func reasonOf(err error) Reason {
+	if _, ok := errors.AsType[*exceeded](err); ok {
+		return Limit
+	}
+	if errors.Is(err, errTwice) {
+		return Conflict
+	}
+	return Invalid
+}
+
 // A vetting checks one listing.
 type vetting struct {
 	s      *Server
 	out    *offer
 	names  map[string]bool
-	values int         // JSON values in the schemas taken so far
-	bytes  int         // of the entries taken so far
-	trial  *sdk.Server // panics on what the servers of tenants would panic on
+	values int // JSON values in the schemas taken so far
+	bytes  int // of the entries taken so far
 }
 
 // vet makes tools, resources and prompts of a listing. Invalid entries, and those
 // beyond the bounds, are left out, logged and shown. It ends early with ctx.
 func (s *Server) vet(ctx context.Context, list *listing, owner string) *offer {
-	v := &vetting{s: s, out: &offer{listing: list, owner: owner}, names: make(map[string]bool),
-		trial: sdk.NewServer(&sdk.Implementation{Name: "trial", Version: "1"}, nil)}
+	v := &vetting{s: s, out: &offer{listing: list, owner: owner}, names: make(map[string]bool)}
 	for _, part := range []struct {
 		kind string
 		list []json.RawMessage
@@ -52,14 +89,14 @@ func (s *Server) vet(ctx context.Context, list *listing, owner string) *offer {
 				return v.out
 			}
 			if i == maxOffered {
-				v.leave(part.kind, fmt.Sprintf("%d more", len(part.list)-i), fmt.Errorf("at most %d are taken", maxOffered))
+				v.leave(part.kind, fmt.Sprintf("%d more", len(part.list)-i), beyond("at most %d are taken", maxOffered), len(part.list)-i)
 				break
 			}
 			v.entry(part.kind, raw, part.take)
 		}
 	}
 	if list.cut {
-		v.leave("offer", "the rest", fmt.Errorf("at most %d bytes are read", maxTotal))
+		v.leave("offer", "the rest", beyond("at most %d bytes are read", maxTotal), 1)
 	}
 	if v.out.missing > 0 {
 		s.log.Warn("parts of the upstream's offer left out", "count", v.out.missing)
@@ -85,7 +122,7 @@ func (v *vetting) entry(kind string, raw json.RawMessage, take func(entry) error
 		err = rejected(func() error { return take(e) })
 	}
 	if err != nil {
-		v.leave(kind, e.Name, err)
+		v.leave(kind, e.Name, err, 1)
 		return
 	}
 	v.bytes += len(raw)
@@ -94,20 +131,20 @@ func (v *vetting) entry(kind string, raw json.RawMessage, take func(entry) error
 // measure decodes an entry within bounds.
 func (v *vetting) measure(e *entry) error {
 	if len(e.raw) > maxDescription+2*maxSchema {
-		return fmt.Errorf("%d bytes; at most %d are taken", len(e.raw), maxDescription+2*maxSchema)
+		return beyond("%d bytes; at most %d are taken", len(e.raw), maxDescription+2*maxSchema)
 	}
 	if err := json.Unmarshal(e.raw, &e.described); err != nil {
 		return err
 	}
 	switch {
 	case len(e.raw)-len(e.InputSchema)-len(e.OutputSchema) > maxDescription:
-		return fmt.Errorf("a description of more than %d bytes", maxDescription)
+		return beyond("a description of more than %d bytes", maxDescription)
 	case len(e.InputSchema) > maxSchema || len(e.OutputSchema) > maxSchema:
-		return fmt.Errorf("a schema of more than %d bytes", maxSchema)
+		return beyond("a schema of more than %d bytes", maxSchema)
 	case len(e.URI) > maxURI || len(e.URITemplate) > maxURI:
-		return fmt.Errorf("a URI of more than %d bytes", maxURI)
+		return beyond("a URI of more than %d bytes", maxURI)
 	case v.bytes+len(e.raw) > maxTotal:
-		return fmt.Errorf("all entries together have more than %d bytes", maxTotal)
+		return beyond("all entries together have more than %d bytes", maxTotal)
 	}
 	return nil
 }
@@ -122,9 +159,13 @@ func rejected(do func() error) (err error) {
 	return do()
 }
 
-// leave notes an entry that is left out.
-func (v *vetting) leave(kind, name string, err error) {
+// leave notes an entry that is left out, or n of them for the same reason.
+func (v *vetting) leave(kind, name string, err error, n int) {
 	v.out.missing++
+	if v.out.groups == nil {
+		v.out.groups = make(map[Group]int)
+	}
+	v.out.groups[Group{kind, reasonOf(err)}] += n
 	if len(v.out.left) == maxLeft {
 		return
 	}
@@ -153,16 +194,11 @@ func (v *vetting) tool(e entry) error {
 		return err
 	}
 	if v.names[t.Name] {
-		return errors.New("the upstream has two of this name")
+		return errTwice
 	}
 	if v.values+t.SchemaValues() > maxValues {
-		return fmt.Errorf("the schemas of all tools together have more than %d values", maxValues)
+		return beyond("the schemas of all tools together have more than %d values", maxValues)
 	}
-	trial := &sdk.Tool{Name: t.Name, InputSchema: t.InputSchema}
-	if t.OutputSchema != nil {
-		trial.OutputSchema = t.OutputSchema
-	}
-	v.trial.AddTool(trial, nil)
 	v.names[t.Name] = true
 	v.values += t.SchemaValues()
 	v.out.Tools = append(v.out.Tools, t)
@@ -174,18 +210,8 @@ func (v *vetting) resource(e entry, uri string, template bool) error {
 	if uri == "" {
 		return errors.New("no URI")
 	}
-	if template {
-		var described sdk.ResourceTemplate
-		if err := json.Unmarshal(e.raw, &described); err != nil {
-			return err
-		}
-		v.trial.AddResourceTemplate(&described, nil)
-	} else {
-		var described sdk.Resource
-		if err := json.Unmarshal(e.raw, &described); err != nil {
-			return err
-		}
-		v.trial.AddResource(&described, nil)
+	if err := accepted.Resource(e.raw, template); err != nil {
+		return err
 	}
 	read := func(ctx context.Context, uri string, _ *tool.Call) (*tool.Result, error) {
 		return s.exchange(ctx, "resources/read", "", func(ctx context.Context, l link) (*tool.Result, error) { return l.read(ctx, uri) })
@@ -197,14 +223,12 @@ func (v *vetting) resource(e entry, uri string, template bool) error {
 
 func (v *vetting) prompt(e entry) error {
 	s := v.s
-	var described sdk.Prompt
-	if err := json.Unmarshal(e.raw, &described); err != nil {
-		return err
-	}
 	if e.Name == "" {
 		return errors.New("no name")
 	}
-	v.trial.AddPrompt(&described, nil)
+	if err := accepted.Prompt(e.raw); err != nil {
+		return err
+	}
 	get := func(ctx context.Context, call *tool.Call) (*tool.Result, error) {
 		var args map[string]string
 		if err := json.Unmarshal(call.Arguments, &args); err != nil {
