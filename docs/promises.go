@@ -54,6 +54,8 @@ var Promises = map[string]string{
 	"document/configuration-bounded":             "Configuration is parsed in parts; a part that nests too deep or is too large is refused at its place before it is parsed.",
 	"document/expression-ends":                   "An expression compiles and ends within bounds.",
 	"document/openapi-bounded":                   "OpenAPI documents that nest too deep, are too large, or refer in a circle are refused with an error.",
+	"document/openapi-contained":                 "A bad OpenAPI document leaves out its own tools, or keeps those of its last good copy; starts, reloads and shutdown go on.",
+	"document/openapi-host":                      "An OpenAPI document cannot lead requests past the configured host.",
 	"document/url-leads-outside":                 "A URL in a document is refused unless it is one to go out to.",
 	"document/url-template":                      "A URL template cannot change scheme or host by its values.",
 	"local/admin-flood":                          "Connections to the admin listener leave health probes answered.",

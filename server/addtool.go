@@ -39,6 +39,11 @@ func (s *Server) Offer(o tool.Offer) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, t := range o.Tools {
+		if s.backend.OfDocument(t.Name) {
+			return fmt.Errorf("adding a tool: an OpenAPI document has a tool called %s, too", t.Name)
+		}
+	}
 	own := tool.Offer{Tools: slices.Concat(s.own.Tools, o.Tools), Resources: slices.Concat(s.own.Resources, o.Resources),
 		Prompts: slices.Concat(s.own.Prompts, o.Prompts)}
 	catalog, err := s.catalog(s.config.Load(), &own, s.backend.Declared())

@@ -39,7 +39,7 @@ func TestFetchedDocument(t *testing.T) {
 	if got := listed(t, start(&log), "acme"); got != "a" {
 		t.Errorf("kept: %q", got)
 	}
-	if !strings.Contains(log.String(), "OpenAPI document not fetched") {
+	if !strings.Contains(log.String(), "keeping the tools of its last good copy") {
 		t.Error("the log does not say so")
 	}
 }

@@ -33,7 +33,8 @@ func (s *Server) Serving() <-chan struct{} { return s.serving }
 // checks are what /readyz says.
 func (s *Server) checks() []admin.Check {
 	return []admin.Check{{Name: "certificate", Fn: s.checkCertificate}, {Name: "store", Fn: s.checkStore},
-		{Name: "config", Fn: s.checkConfig}, {Name: "serving", Fn: s.checkServing}}
+		{Name: "config", Fn: s.checkConfig}, {Name: "documents", Fn: s.checkDocuments},
+		{Name: "serving", Fn: s.checkServing}}
 }
 
 // checkConfig tells of a file that does not load: what was in force serves on, so
@@ -45,6 +46,28 @@ func (s *Server) checkConfig(context.Context) (note string, err error) {
 		}
 	}
 	return note, nil
+}
+
+// checkDocuments reports OpenAPI documents that are not imported: everything else is
+// served, so that is no reason to send clients elsewhere.
+func (s *Server) checkDocuments(context.Context) (note string, err error) {
+	if !s.built.Load() {
+		return "", nil
+	}
+	var notes []string
+	for _, d := range s.backend.Documents() {
+		if d.Problem != "" {
+			notes = append(notes, fmt.Sprintf("OpenAPI document %s not imported, %s: %s", d.Name, keptTools(len(d.Tools)), d.Problem))
+		}
+	}
+	return strings.Join(notes, "; "), nil
+}
+
+func keptTools(n int) string {
+	if n == 0 {
+		return "its tools are left out"
+	}
+	return fmt.Sprintf("the %d tools of its last good copy are kept", n)
 }
 
 func (s *Server) checkServing(context.Context) (note string, err error) {

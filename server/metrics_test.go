@@ -30,10 +30,11 @@ func TestMetrics(t *testing.T) {
 	shown := pkitest.NewCA(t, "another").Issue(t, pkitest.Leaf{DNS: []string{"gate.example"}})
 	shown.Write(t, dir, "up")
 	_, offered := counted(t)
-	g := servertest.Start(t, servertest.Options{Prompts: offered.Prompts, Files: map[string]string{"jwks.json": string(issuer.JWKS()), "denylist": "# nobody\n"}, Config: func(yaml string) string {
+	g := servertest.Start(t, servertest.Options{Prompts: offered.Prompts, Files: map[string]string{"jwks.json": string(issuer.JWKS()), "denylist": "# nobody\n", "doc.json": documentOf("a")}, Config: func(yaml string) string {
 		yaml = strings.Replace(yaml, "    keys:", "    tools: {allow: [exact, echo, draft]}\n    keys:", 1)
 		return yaml + fmt.Sprintf(`issuers: [{name: filed, issuer: %q, audiences: [gate], jwksFile: jwks.json, tenantClaim: tenant}]
 egress: {allow: [127.0.0.0/8]}
+tools: {openapi: [{name: doc, document: doc.json, operations: [a]}]}
 mcpServers: [{name: up, baseUrl: %q, clientCertificate: {cert: %s/up.crt, key: %[3]s/up.key}}]
 `, issuer.URL, up.URL, dir)
 	}})

@@ -18,17 +18,23 @@ import (
 // keyPoll is how often a change of the state store is looked for.
 const keyPoll = 250 * time.Millisecond
 
+// documentWait is how long a reload waits for OpenAPI documents that it adds or changes
+// the options of, so that their tools change together with the rest.
+const documentWait = 3 * time.Second
+
 // watch starts what notices changes: of the configuration, of the certificate
 // files it names, of the keys in the store.
 func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 	options := pki.WatchOptions{Logger: s.log}
-	configForce, certForce := make(chan struct{}), make(chan struct{})
+	configForce, certForce, documentForce := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	configs := pki.NewWatcher(func() []string { return []string{s.opts.ConfigFile} }, func() error {
 		return contain.Do(s.log, "reload the configuration", func() error { return s.reloadConfig(ctx) })
 	}, options)
 	certs := pki.NewWatcher(func() []string { return s.paths() }, func() error {
 		return contain.Do(s.log, "reload files", s.filesChanged)
 	}, options)
+	documents := pki.NewWatcher(s.backend.DocumentPaths, func() error { s.backend.WakeDocuments(); return nil }, options)
+	wg.Go(func() { documents.Run(ctx, documentForce) })
 	wg.Go(func() { configs.Run(ctx, configForce) })
 	wg.Go(func() { certs.Run(ctx, certForce) })
 	wg.Go(func() {
@@ -52,7 +58,7 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 			if err := s.journal.reopen(); err != nil {
 				s.log.Error("audit log not opened anew", "err", err)
 			}
-			for _, force := range []chan struct{}{configForce, certForce} {
+			for _, force := range []chan struct{}{configForce, certForce, documentForce} {
 				select {
 				case force <- struct{}{}:
 				case <-ctx.Done():
@@ -193,7 +199,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	behind, err := s.backend.Prepare(next)
+	behind, err := s.backend.Prepare(ctx, next, documentWait)
 	if err != nil {
 		return false, err
 	}

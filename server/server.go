@@ -59,6 +59,10 @@ type Options struct {
 	NextRenewal func() time.Time
 }
 
+// startWait is how long a start waits for OpenAPI documents; it goes on without those
+// that take longer.
+const startWait = 30 * time.Second
+
 // A Server is a gate.
 type Server struct {
 	opts        Options
@@ -172,15 +176,15 @@ func (s *Server) build(ctx context.Context) error {
 	s.backend = backend.New(backend.Options{Store: s.store, Logger: s.log, Now: s.opts.Now, Version: s.opts.Version, Certificate: s.ownCertificate,
 		Changed: s.offersChanged, OnResolve: s.metrics.Resolution, OnCycle: s.metrics.Upstream, OnExchange: s.exchanged})
 	s.starting("it reads what its tools are declared by")
-	plan, err := s.backend.Prepare(s.config.Load())
+	plan, err := s.backend.Prepare(ctx, s.config.Load(), startWait)
 	if err != nil {
 		return s.config.Load().Redact(err)
 	}
+	plan.Commit()
 	catalog, err := s.catalog(s.config.Load(), &s.own, plan.Declared())
 	if err != nil {
 		return err
 	}
-	plan.Commit()
 	s.backend.Check(ctx)
 	ring, stored, err := s.readKeys(ctx, s.config.Load())
 	if err != nil {
@@ -203,7 +207,8 @@ func (s *Server) build(ctx context.Context) error {
 		Proxies: s.config.Load().ProxySet, Tokens: tokens.Commit(), Tools: catalog}
 	s.takePKI(first, s.config.Load())
 	s.gate = auth.NewGate(first, s.opts.Now)
-	s.metrics.Holdings(admin.Holdings{Certificates: s.inForce, Lists: s.pki.Lists, KeySets: s.issuers.Seen, Rejected: s.rejected})
+	s.metrics.Holdings(admin.Holdings{Certificates: s.inForce, Lists: s.pki.Lists, KeySets: s.issuers.Seen, Rejected: s.rejected,
+		Documents: s.backend.Imported})
 	s.octopus = &octopus.Handler{Admit: s.admit, Run: s.run, MaxBody: s.limits.MaxBodyBytes}
 	s.revocations = &api.Revocations{Store: s.store, Vet: s.vetRevocation, Changed: s.reloadDenied, Audit: s.auditChange, Recheck: s.mayChange, Log: s.log, MaxBody: s.limits.MaxBodyBytes}
 	s.keys = &api.Keys{Store: s.store, Configured: s.configuredKeys, Changed: s.reloadKeys, Audit: s.auditChange, Recheck: s.mayChange, Log: s.log, Now: s.opts.Now, MaxBody: s.limits.MaxBodyBytes,

@@ -72,6 +72,7 @@ func (s *Server) serve(ctx context.Context) (err error) {
 	loop("keep certificates current", func(ctx context.Context) { s.pki.Run(ctx, s.materialChanged) })
 	loop("keep key sets current", s.issuers.Run)
 	loop("keep upstreams current", s.backend.Run)
+	loop("keep OpenAPI documents current", s.backend.RunDocuments)
 	loop("note uses of keys", s.noteUse)
 	loop("decide requests again", func(ctx context.Context) { s.live.sweep(ctx, s.again, s.cutOff) })
 	loop("decide connections again", func(ctx context.Context) { s.conns.sweep(ctx, s.gate, s.opts.Now, s.dropped) })

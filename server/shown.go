@@ -23,7 +23,7 @@ import (
 // shown is what the console shows.
 func (s *Server) shown() console.Source {
 	return console.Source{Version: s.opts.Version, Now: s.opts.Now, Overview: s.showOverview, Trust: s.showTrust, Tenants: s.showTenants,
-		Connections: s.showConnections, Upstreams: s.showUpstreams, Refusals: &s.refusals}
+		Connections: s.showConnections, Upstreams: s.showUpstreams, Documents: s.showDocuments, Refusals: &s.refusals}
 }
 
 func (s *Server) showOverview() console.Overview {
@@ -47,6 +47,7 @@ func (s *Server) showOverview() console.Overview {
 			o.Unavailable++
 		}
 	}
+	o.Documents = s.showDocuments()
 	for reason, n := range s.metrics.Refused() {
 		o.Refused = append(o.Refused, console.Count{Reason: reason, N: n})
 	}
@@ -145,6 +146,18 @@ func (s *Server) showUpstreams() []console.Upstream {
 			if shown.Missing++; len(shown.LeftOut) < maxShown {
 				shown.LeftOut = append(shown.LeftOut, console.LeftOut{Kind: c.Kind, Name: pki.Cut(c.Name, 128), Why: whoseName(c)})
 			}
+		}
+		out = append(out, shown)
+	}
+	return out
+}
+
+func (s *Server) showDocuments() []console.Document {
+	var out []console.Document
+	for _, d := range s.backend.Documents() {
+		shown := console.Document{Name: d.Name, Where: d.Where, Problem: d.Problem, Tools: d.Tools, Missing: d.Missing}
+		for _, l := range d.LeftOut {
+			shown.LeftOut = append(shown.LeftOut, console.LeftOut{Kind: "operation", Name: l.Name, Why: l.Why})
 		}
 		out = append(out, shown)
 	}

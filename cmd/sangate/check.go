@@ -23,7 +23,7 @@ func checkCommand() *cobra.Command {
 			if err := flags.check(); err != nil {
 				return err
 			}
-			c, err := config.Load(flags.file, flags.set)
+			c, err := config.Check(flags.file, flags.set)
 			problems, bad := errors.AsType[config.Problems](err)
 			if err != nil && !bad {
 				return usage(err)

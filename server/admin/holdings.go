@@ -25,6 +25,7 @@ type Holdings struct {
 	Certificates func() []Certificate
 	Lists        func() iter.Seq2[string, *revocation.CRL] // nil: none is held yet
 	KeySets      func() iter.Seq2[string, time.Time]       // of issuers: when they were last seen; zero: never
+	Documents    func() iter.Seq2[string, bool]            // OpenAPI documents: whether the last import succeeded
 	Rejected     func() []Rejected                         // of all upstreams
 }
 
@@ -39,7 +40,7 @@ type Rejected struct {
 // never tell of another snapshot, or of what is no longer configured.
 type holdings struct {
 	Holdings
-	notBefore, notAfter, listEnd, listEntries, keysSeen, rejected *prometheus.Desc
+	notBefore, notAfter, listEnd, listEntries, keysSeen, rejected, documents *prometheus.Desc
 }
 
 // Holdings registers what is in force.
@@ -54,13 +55,14 @@ func (m *Metrics) Holdings(h Holdings) {
 		notAfter:    describe("sangate_certificate_not_after_timestamp_seconds", "End of validity.", "role", "name"),
 		listEnd:     describe("sangate_crl_next_update_timestamp_seconds", "When the list that is held ends; 0: none is held yet.", "name"),
 		listEntries: describe("sangate_crl_entries", "Certificates on the list that is held.", "name"),
+		documents:   describe("sangate_openapi_document_up", "Whether the last import of an OpenAPI document succeeded: 1, or 0.", "name"),
 		keysSeen:    describe("sangate_jwks_last_success_timestamp_seconds", "When the keys of a token issuer were last seen; 0: never.", "issuer"),
 		rejected:    describe("sangate_upstream_items_rejected", "Tools, resources and prompts of an upstream's offer that are left out, by kind and reason.", "upstream", "kind", "reason"),
 	})
 }
 
 func (h *holdings) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{h.notBefore, h.notAfter, h.listEnd, h.listEntries, h.keysSeen, h.rejected} {
+	for _, d := range []*prometheus.Desc{h.notBefore, h.notAfter, h.listEnd, h.listEntries, h.keysSeen, h.rejected, h.documents} {
 		ch <- d
 	}
 }
@@ -90,6 +92,13 @@ func (h *holdings) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, r := range h.Rejected() {
 		gauge(h.rejected, int64(r.N), r.Upstream, r.Kind, r.Reason)
+	}
+	for name, ok := range h.Documents() {
+		var up int64
+		if ok {
+			up = 1
+		}
+		gauge(h.documents, up, name)
 	}
 }
 

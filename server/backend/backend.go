@@ -14,13 +14,16 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
+	"github.com/sangate/sangate/server/document"
 	"github.com/sangate/sangate/server/egress"
+	"github.com/sangate/sangate/server/httptool"
 	"github.com/sangate/sangate/server/store"
 	"github.com/sangate/sangate/server/tool"
 	"github.com/sangate/sangate/server/upstream"
@@ -48,15 +51,26 @@ type Options struct {
 
 // A Backend holds what is in force. Safe for concurrent use.
 type Backend struct {
-	opts Options
-	pool upstream.Pool
-	cur  atomic.Pointer[Plan]
+	opts    Options
+	pool    upstream.Pool
+	library *document.Library
+	cur     atomic.Pointer[Plan]
+
+	mu      sync.Mutex // of remake
+	offered atomic.Pointer[documents]
 }
 
 // New makes one with nothing behind it.
 func New(opts Options) *Backend {
 	b := &Backend{opts: opts}
-	b.cur.Store(&Plan{backend: b, conf: &config.Config{}})
+	b.library = document.New(document.Options{Logger: opts.Logger, Now: opts.Now, Changed: func() {
+		b.remake()
+		opts.Changed()
+	}})
+	none := &Plan{backend: b, conf: &config.Config{}}
+	none.offers = newOffers(none)
+	b.cur.Store(none)
+	b.offered.Store(&documents{offer: new(tool.Offer)})
 	return b
 }
 
@@ -70,8 +84,12 @@ type Plan struct {
 	guard      *egress.Guard
 	made       any
 	declared   []*tool.Tool
+	documents  *document.Plan
+	offers     *offers
 	tokens     *http.Client   // for token endpoints
 	clients    []*http.Client // all there are
+
+	toolOptions httptool.Options
 }
 
 // client makes one that is done with when the plan is.
@@ -87,8 +105,9 @@ func (p *Plan) close() {
 	}
 }
 
-// Prepare makes what c asks for. Nothing is asked of anybody yet.
-func (b *Backend) Prepare(c *config.Config) (*Plan, error) {
+// Prepare makes what c asks for. Only OpenAPI documents that are new, or have other
+// options, are fetched and imported, until wait is over: Run goes on with the rest.
+func (b *Backend) Prepare(ctx context.Context, c *config.Config, wait time.Duration) (*Plan, error) {
 	p := &Plan{backend: b, conf: c, guard: c.Egress.Guard(), made: [...]any{c.Egress, c.Credentials}}
 	if old := b.cur.Load(); old.authorizer != nil && reflect.DeepEqual(old.conf.Egress, c.Egress) {
 		p.authorizer, p.tokens = old.authorizer, old.tokens // with the access tokens there are
@@ -98,7 +117,7 @@ func (b *Backend) Prepare(c *config.Config) (*Plan, error) {
 	}
 	p.clients = append(p.clients, p.tokens)
 	p.resolver = &counted{b.chain(c.Credentials, p), b.opts.OnResolve}
-	return p, p.declare()
+	return p, p.declare(ctx, wait)
 }
 
 // chain asks the store, the folder, the remote service, those there are.
@@ -139,7 +158,9 @@ func (p *Plan) Declared() []*tool.Tool { return p.declared }
 // Commit puts the plan in force. Upstreams that it names as they were go on.
 func (p *Plan) Commit() {
 	b := p.backend
+	p.documents.Commit()
 	b.cur.Swap(p).close()
+	b.remake()
 	b.pool.Use(p.conf.MCPServers, p.made, upstream.Options{Logger: b.opts.Logger, Guard: p.guard, Resolver: p.resolver, Authorizer: p.authorizer,
 		Certificate: b.opts.Certificate, Changed: b.opts.Changed, OnCycle: b.opts.OnCycle, OnExchange: b.opts.OnExchange, Version: b.opts.Version})
 }
@@ -162,8 +183,10 @@ func (b *Backend) Run(ctx context.Context) {
 // Declared returns the tools that the configuration in force declares.
 func (b *Backend) Declared() []*tool.Tool { return b.cur.Load().declared }
 
-// Offers returns what upstreams have.
-func (b *Backend) Offers() []*tool.Offer { return b.pool.Offers() }
+// Offers returns what OpenAPI documents and upstreams have.
+func (b *Backend) Offers() []*tool.Offer {
+	return append([]*tool.Offer{b.offered.Load().offer}, b.pool.Offers()...)
+}
 
 // Upstreams tells how each is.
 func (b *Backend) Upstreams() []upstream.State { return b.pool.States() }

@@ -2,38 +2,57 @@ package backend
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"path/filepath"
+	"iter"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/sangate/sangate/pki/regularfile"
-	"github.com/sangate/sangate/pki/stepca/atomicfile"
-	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
+	"github.com/sangate/sangate/server/document"
 	"github.com/sangate/sangate/server/egress"
 	"github.com/sangate/sangate/server/httptool"
-	"github.com/sangate/sangate/server/openapi"
+	"github.com/sangate/sangate/server/tool"
 )
 
-// declare makes the tools that the configuration declares.
-func (p *Plan) declare() error {
-	defs := slices.Clone(p.conf.Tools.HTTP)
-	for i := range p.conf.Tools.OpenAPI {
-		imported, err := p.imported(&p.conf.Tools.OpenAPI[i])
-		if err != nil {
-			return fmt.Errorf("tools.openapi %s: %w", p.conf.Tools.OpenAPI[i].Name, err)
-		}
-		defs = append(defs, imported...)
-	}
+// A Document says how an OpenAPI document is, to an operator.
+type Document struct {
+	Name, Where string
+	Problem     string    // why the last import failed; the tools are those of the copy before
+	Tools       []string  // that it has in force
+	LeftOut     []LeftOut // the first operations that are not tools
+	Missing     int       // how many are not
+}
+
+// A LeftOut is an operation that was chosen and is not a tool.
+type LeftOut struct{ Name, Why string }
+
+// maxLeft bounds how many of those left out are shown.
+const maxLeft = 100
+
+// declare makes the tools that the configuration declares, and those of documents.
+// It waits for documents that are new, or have other options, until wait is over.
+func (p *Plan) declare(ctx context.Context, wait time.Duration) error {
+	p.toolOptions = httptool.Options{Client: p.client(egress.Target{}), Resolver: p.resolver,
+		Authorizer: p.authorizer, Scrubber: p.scrubber()}
 	var err error
-	p.declared, err = httptool.Tools(defs, httptool.Options{Client: p.client(egress.Target{}), Resolver: p.resolver, Authorizer: p.authorizer, Scrubber: p.scrubber()})
-	return err
+	if p.declared, err = httptool.Tools(p.conf.Tools.HTTP, p.toolOptions); err != nil {
+		return err
+	}
+	p.documents = p.backend.library.Prepare(document.Source{Documents: p.conf.Tools.OpenAPI,
+		State: string(p.conf.State), Guard: p.guard, Hide: p.hide})
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	p.documents.Import(ctx)
+	p.offers = newOffers(p)
+	p.offers.of(p.documents.Results())
+	return nil
+}
+
+// hide removes secrets and values of the environment from an error.
+func (p *Plan) hide(err error) error {
+	if err == nil {
+		return nil
+	}
+	return p.conf.Redact(p.scrubber().Error(err))
 }
 
 // scrubber returns one that knows the secrets of the configuration and of proxies.
@@ -41,62 +60,113 @@ func (p *Plan) scrubber() *credential.Scrubber {
 	return credential.NewScrubber(slices.Concat(p.conf.Secrets, p.guard.Secrets())...)
 }
 
-// imported makes definitions of a document. One that was fetched is kept in the
-// state folder: it stands in where it cannot be fetched, or is no longer good.
-func (p *Plan) imported(o *config.OpenAPI) ([]httptool.Definition, error) {
-	if !o.Remote() {
-		defs, skipped, err := openapi.Import([]byte(o.Text), o.Options())
-		p.tell(o, skipped)
-		return defs, err
+// offers makes the tools of documents under one plan, each once.
+type offers struct {
+	plan  *Plan
+	tools map[*httptool.Program]*tool.Tool
+}
+
+func newOffers(p *Plan) *offers {
+	return &offers{plan: p, tools: make(map[*httptool.Program]*tool.Tool)}
+}
+
+// of returns the tools of documents, and how each document is. A tool whose name has
+// another one of the configuration is left out.
+func (o *offers) of(results []*document.Result) (*tool.Offer, []Document) {
+	taken := make(map[string]bool)
+	for _, t := range slices.Concat(o.plan.declared, o.plan.conf.Tools.Chosen(builtins())) {
+		taken[t.Name] = true
 	}
-	copied := filepath.Join(string(p.conf.State), "openapi-"+o.Name)
-	text, err := p.fetch(string(o.Document))
-	if err == nil {
-		var defs []httptool.Definition
-		var skipped []openapi.Skipped
-		if defs, skipped, err = openapi.Import(text, o.Options()); err == nil {
-			p.tell(o, skipped)
-			return defs, atomicfile.Write(copied, text, 0o600)
+	offer, states, used := new(tool.Offer), make([]Document, len(results)), make(map[*httptool.Program]*tool.Tool)
+	for i, r := range results {
+		state := &states[i]
+		state.Name, state.Where, state.Problem = r.Name, r.Where, r.Problem
+		for _, s := range r.Skipped {
+			state.leave(s.Operation, s.Why)
+		}
+		for _, program := range r.Tools {
+			if taken[program.Name()] {
+				state.leave(program.Name(), "another tool has this name; set a prefix")
+				continue
+			}
+			t := o.tools[program]
+			if t == nil {
+				var err error
+				if t, err = program.Tool(o.plan.toolOptions); err != nil {
+					state.leave(program.Name(), err.Error())
+					continue
+				}
+			}
+			used[program], taken[t.Name] = t, true
+			offer.Tools = append(offer.Tools, t)
+			state.Tools = append(state.Tools, t.Name)
 		}
 	}
-	kept, readErr := regularfile.Read(copied, openapi.MaxDocument)
-	if readErr != nil {
-		return nil, err
-	}
-	defs, _, keptErr := openapi.Import(kept, o.Options())
-	if keptErr != nil {
-		return nil, errors.Join(err, keptErr)
-	}
-	p.backend.opts.Logger.Error("OpenAPI document not fetched, the one that was read last is used", "name", o.Name, "document", string(o.Document), "err", err)
-	return defs, nil
+	o.tools = used
+	return offer, states
 }
 
-func (p *Plan) tell(o *config.OpenAPI, skipped []openapi.Skipped) {
-	for _, s := range skipped {
-		p.backend.opts.Logger.Warn("operation of an OpenAPI document left out", "name", o.Name, "operation", s.Operation, "why", s.Why)
+func builtins() []*tool.Tool {
+	out := make([]*tool.Tool, len(tool.BuiltinNames))
+	for i, name := range tool.BuiltinNames {
+		out[i] = &tool.Tool{Name: name}
+	}
+	return out
+}
+
+func (d *Document) leave(name, why string) {
+	if d.Missing++; len(d.LeftOut) < maxLeft {
+		d.LeftOut = append(d.LeftOut, LeftOut{name, why})
 	}
 }
 
-func (p *Plan) fetch(address string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, err
-	}
-	shown, _, _ := strings.Cut(address, "?") // a query may hold a secret
-	client := p.guard.Client(egress.Target{})
-	defer client.CloseIdleConnections()
-	res, err := client.Do(req)
-	if failed, ok := errors.AsType[*url.Error](err); ok {
-		err = fmt.Errorf("%s: %w", shown, failed.Err)
-	}
-	if err != nil {
-		return nil, p.scrubber().Error(err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return nil, p.scrubber().Error(fmt.Errorf("%s answered %d", shown, res.StatusCode))
-	}
-	return io.ReadAll(io.LimitReader(res.Body, openapi.MaxDocument+1))
+// remake puts the tools of documents in force as they are now.
+func (b *Backend) remake() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	offer, states := b.cur.Load().offers.of(b.library.Results())
+	b.offered.Store(&documents{offer, states})
 }
+
+// documents are what documents offer, and how each is.
+type documents struct {
+	offer  *tool.Offer
+	states []Document
+}
+
+// Documents tells how each OpenAPI document is, in the order of the configuration.
+func (b *Backend) Documents() []Document {
+	states := slices.Clone(b.offered.Load().states)
+	results := b.library.Results()
+	for i := range states {
+		if i < len(results) && results[i].Name == states[i].Name { // tools change less often
+			states[i].Problem = results[i].Problem
+		}
+	}
+	return states
+}
+
+// Imported reports whether the last import of each OpenAPI document succeeded.
+func (b *Backend) Imported() iter.Seq2[string, bool] {
+	return func(yield func(string, bool) bool) {
+		for _, d := range b.Documents() {
+			if !yield(d.Name, d.Problem == "") {
+				return
+			}
+		}
+	}
+}
+
+// OfDocument reports whether a tool of that name is made of an OpenAPI document.
+func (b *Backend) OfDocument(name string) bool {
+	return slices.ContainsFunc(b.offered.Load().offer.Tools, func(t *tool.Tool) bool { return t.Name == name })
+}
+
+// DocumentPaths returns the files of OpenAPI documents.
+func (b *Backend) DocumentPaths() []string { return b.library.Paths() }
+
+// WakeDocuments has RunDocuments read all OpenAPI documents again.
+func (b *Backend) WakeDocuments() { b.library.Wake() }
+
+// RunDocuments keeps OpenAPI documents current until ctx ends.
+func (b *Backend) RunDocuments(ctx context.Context) { b.library.Run(ctx) }

@@ -94,6 +94,7 @@ func TestBackend(t *testing.T) {
 		"past no proxy":         {`egress: {noProxy: [a.example]}`, "goes with"},
 	} {
 		d := newDecoder("file", dir)
+		d.documents = true
 		c := defaults()
 		d.document([]byte("tenants:\n  - {id: acme, sans: [\"dns:acme.example\"]}\n"+tt.text+"\n"), c)
 		d.checkTenants(c)

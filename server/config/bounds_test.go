@@ -51,7 +51,7 @@ func TestErrorsHideInterpolatedValues(t *testing.T) {
 		"tools: {http: [{name: a, request: {method: GET, url: 'https://a/{${SECRET}}'}, response: '${SECRET} +'}]}",
 		"tools: {openapi: [{name: a, document: '${SECRET}', operations: ['*']}]}", "credentials: {kek: '${SECRET}'}", "state: '${SECRET}://'",
 	} {
-		_, err := parse(dir+"/sangate.yaml", []byte(line+"\n"), nil)
+		_, err := parseFrom(dir+"/sangate.yaml", strings.NewReader(line+"\n"), nil, true)
 		if err == nil {
 			t.Errorf("%s: no error, want one", line)
 			continue

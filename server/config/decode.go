@@ -22,18 +22,19 @@ import (
 // after an error, and notes where every value stands, so that what is found
 // wrong later can be told with its place too.
 type decoder struct {
-	file     string
-	dir      string // relative paths are meant from here
-	lookup   func(string) (string, bool)
-	override bool             // file is a --set, without lines
-	places   map[string]place // by path, such as tenants[0].sans[1]
-	path     string           // of the value that is being decoded
-	bad      map[string]bool  // paths whose value was refused already
-	problems Problems
-	secrets  []string // values of the environment from variables with the name of a secret
-	redact   redactor
-	marked   map[string]bool // paths whose value, or a value below, is interpolated
-	fresh    map[int]bool    // problems with a marked value, by index
+	file      string
+	dir       string // relative paths are meant from here
+	lookup    func(string) (string, bool)
+	override  bool             // file is a --set, without lines
+	places    map[string]place // by path, such as tenants[0].sans[1]
+	path      string           // of the value that is being decoded
+	bad       map[string]bool  // paths whose value was refused already
+	problems  Problems
+	secrets   []string // values of the environment from variables with the name of a secret
+	redact    redactor
+	marked    map[string]bool // paths whose value, or a value below, is interpolated
+	fresh     map[int]bool    // problems with a marked value, by index
+	documents bool            // OpenAPI documents are checked, too
 
 	stopped bool           // nothing more is read
 	target  int            // bytes of a piece

@@ -20,15 +20,21 @@ import (
 const maxFile = 64 << 20
 
 // Load reads and checks a configuration file, certificates and keys it names
-// included. Overrides are "key=value" with a dotted key, as from --set. The
-// error is [Problems].
-func Load(file string, overrides []string) (*Config, error) {
+// included. OpenAPI documents are not read. Overrides are "key=value" with a dotted
+// key, as from --set. The error is [Problems].
+func Load(file string, overrides []string) (*Config, error) { return open(file, overrides, false) }
+
+// Check reads and checks a configuration file as Load does, and the OpenAPI documents
+// that are files: a server leaves out the tools of a bad one.
+func Check(file string, overrides []string) (*Config, error) { return open(file, overrides, true) }
+
+func open(file string, overrides []string, documents bool) (*Config, error) {
 	in, err := regularfile.Open(file, maxFile)
 	if err != nil {
 		return nil, Problems{{File: file, Message: plainError(err)}}
 	}
 	defer in.Close()
-	c, err := parseFrom(file, in, overrides)
+	c, err := parseFrom(file, in, overrides, documents)
 	if changed := in.Unchanged(); err == nil && changed != nil { // its parts may be of two versions
 		return nil, Problems{{File: file, Message: plainError(changed)}}
 	}
@@ -36,15 +42,16 @@ func Load(file string, overrides []string) (*Config, error) {
 }
 
 func parse(file string, data []byte, overrides []string) (*Config, error) {
-	return parseFrom(file, bytes.NewReader(data), overrides)
+	return parseFrom(file, bytes.NewReader(data), overrides, false)
 }
 
-func parseFrom(file string, in io.Reader, overrides []string) (*Config, error) {
+func parseFrom(file string, in io.Reader, overrides []string, documents bool) (*Config, error) {
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		return nil, Problems{{File: file, Message: err.Error()}}
 	}
 	d := newDecoder(file, dir)
+	d.documents = documents
 	return d.load(in, overrides)
 }
 

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"path"
 	"reflect"
 	"slices"
@@ -35,7 +37,7 @@ func (t *Toolbox) Chosen(builtins []*tool.Tool) []*tool.Tool {
 // An OpenAPI document is many declared tools at once.
 type OpenAPI struct {
 	Name       string   `yaml:"name"`
-	Document   Path     `yaml:"document"`   // file or URL; read at the start and at each reload
+	Document   Path     `yaml:"document"`   // file or URL; a bad one leaves out its tools, see package document
 	Prefix     string   `yaml:"prefix"`     // before the name of each tool
 	Operations []string `yaml:"operations"` // operationIds, or patterns of them
 	Tags       []string `yaml:"tags"`
@@ -46,8 +48,6 @@ type OpenAPI struct {
 	Errors       map[string]string `yaml:"errors"`
 	Timeout      time.Duration     `yaml:"timeout"`
 	MaxBytes     int64             `yaml:"maxResponseBytes"`
-
-	Text string `yaml:"-"` // of the document, where it is a file
 }
 
 // Remote reports whether the document is fetched.
@@ -119,22 +119,33 @@ func (d *decoder) checkOpenAPI(c *Config, names map[string]bool) {
 			}
 			continue
 		}
-		text, err := regularfile.Read(string(o.Document), openapi.MaxDocument)
-		if err != nil {
-			bad("document", "%s", plainError(err))
-			continue
+		if d.documents {
+			d.checkDocument(at, o, names)
 		}
-		o.Text = string(text)
-		defs, _, err := openapi.Import(text, o.Options())
-		if err != nil {
-			bad("document", "%s: %s", string(o.Document), plainError(err))
+	}
+}
+
+// documentLimit bounds the check of one document.
+const documentLimit = time.Minute
+
+// checkDocument imports a document from a file.
+func (d *decoder) checkDocument(at string, o *OpenAPI, names map[string]bool) {
+	text, err := regularfile.Read(string(o.Document), openapi.MaxDocument)
+	if err != nil {
+		d.failAt(at+".document", "document: %s", plainError(err))
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), documentLimit)
+	defer cancel()
+	tools, _, err := openapi.Import(ctx, slog.New(slog.DiscardHandler), text, o.Options())
+	if err != nil {
+		d.failAt(at+".document", "document: %s: %s", string(o.Document), plainError(err))
+	}
+	for _, t := range tools {
+		if names[t.Name()] {
+			d.failAt(at+".prefix", "prefix: there are two tools %q: set a prefix", t.Name())
 		}
-		for _, def := range defs {
-			if names[def.Name] {
-				bad("prefix", "there are two tools %q: set a prefix", def.Name)
-			}
-			names[def.Name] = true
-		}
+		names[t.Name()] = true
 	}
 }
 

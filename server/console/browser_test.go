@@ -98,6 +98,7 @@ func TestInBrowser(t *testing.T) {
 		{"/tenants", "Tenants", "uri:spiffe://example.org/tenant/globex/*"},
 		{"/connections", "Connections", "POST /tool/wait/call"},
 		{"/upstreams", "Upstreams", "connection refused"},
+		{"/documents", "Documents", "None is configured"},
 		{"/reasons", "Reasons", "binding_missing"},
 	} {
 		for _, width := range []int{1280, 380} {

@@ -52,6 +52,7 @@ var views = []view{
 	{"/tenants", "Tenants", func(s Source, q string) any { return s.Tenants(q, maxRows) }},
 	{"/connections", "Connections", func(s Source, _ string) any { return s.Connections(maxRows) }},
 	{"/upstreams", "Upstreams", func(s Source, _ string) any { return s.Upstreams() }},
+	{"/documents", "Documents", func(s Source, _ string) any { return s.Documents() }},
 	{"/reasons", "Reasons", func(Source, string) any {
 		return map[string]any{"Reasons": docs.Reasons(), "Answers": docs.Answers()}
 	}},

@@ -19,7 +19,7 @@ import (
 	"github.com/sangate/sangate/server/servertest"
 )
 
-var paths = []string{"/", "/refusals", "/certificates", "/tenants", "/connections", "/upstreams", "/reasons"}
+var paths = []string{"/", "/refusals", "/certificates", "/tenants", "/connections", "/upstreams", "/documents", "/reasons"}
 
 func get(t *testing.T, method, url string) (*http.Response, string) {
 	t.Helper()

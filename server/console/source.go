@@ -12,6 +12,7 @@ type Source struct {
 	Tenants     func(filter string, atMost int) Tenants
 	Connections func(atMost int) Connections
 	Upstreams   func() []Upstream
+	Documents   func() []Document
 	Refusals    *Refusals
 }
 
@@ -32,6 +33,7 @@ type Overview struct {
 	Upstreams   int
 	Unavailable int // of them
 	Refused     []Count
+	Documents   []Document
 }
 
 // A Check is one of those behind /readyz.
@@ -123,6 +125,15 @@ type Upstream struct {
 	Tools                 []string
 	LeftOut               []LeftOut // the first parts of its offer that are not passed on
 	Missing               int       // how many are not
+}
+
+// A Document is an OpenAPI document that tools are made of.
+type Document struct {
+	Name, Where string
+	Problem     string // why its last import failed; Tools are those of the copy before
+	Tools       []string
+	LeftOut     []LeftOut // the first operations that are not tools
+	Missing     int       // how many are not
 }
 
 // A LeftOut is a part of an upstream's offer that is not passed on.

@@ -20,6 +20,7 @@ import (
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/document"
 	"github.com/sangate/sangate/server/httptool"
 	"github.com/sangate/sangate/server/issuers"
 	"github.com/sangate/sangate/server/material"
@@ -128,10 +129,11 @@ func look(ctx context.Context, c *config.Config, clientCA []string, now func() t
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	tools, err := declared(c, builtins)
+	tools, unread, err := declared(ctx, c, builtins)
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	notes = append(notes, unread...)
 	catalog, err := tool.NewCatalog(tools)
 	if err != nil {
 		return nil, nil, nil, err
@@ -152,18 +154,39 @@ func look(ctx context.Context, c *config.Config, clientCA []string, now func() t
 }
 
 // declared are the tools that stand in the configuration, the built-ins among them.
-// None of them is called here.
-func declared(c *config.Config, builtins []*tool.Tool) ([]*tool.Tool, error) {
-	defs := slices.Clone(c.Tools.HTTP)
+// None of them is called here. The notes name documents whose tools are not known.
+func declared(ctx context.Context, c *config.Config, builtins []*tool.Tool) (tools []*tool.Tool, notes []string, err error) {
+	tools, err = httptool.Tools(c.Tools.HTTP, httptool.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	tools = append(c.Tools.Chosen(builtins), tools...)
+	taken := make(map[string]bool)
+	for _, t := range tools {
+		taken[t.Name] = true
+	}
 	for i := range c.Tools.OpenAPI {
-		if o := &c.Tools.OpenAPI[i]; !o.Remote() {
-			imported, _, err := openapi.Import([]byte(o.Text), o.Options())
-			if err != nil {
-				return nil, err
+		o := &c.Tools.OpenAPI[i]
+		text, err := document.Offline(string(c.State), o)
+		var imported []*httptool.Program
+		if err == nil {
+			imported, _, err = openapi.Import(ctx, slog.New(slog.DiscardHandler), text, o.Options())
+		}
+		if err != nil {
+			notes = append(notes, fmt.Sprintf("the tools of OpenAPI document %s are not known here: %v", o.Name, c.Redact(err)))
+			continue
+		}
+		for _, program := range imported {
+			if taken[program.Name()] { // the server leaves it out, too
+				continue
 			}
-			defs = append(defs, imported...)
+			taken[program.Name()] = true
+			t, err := program.Tool(httptool.Options{})
+			if err != nil {
+				return nil, nil, err
+			}
+			tools = append(tools, t)
 		}
 	}
-	tools, err := httptool.Tools(defs, httptool.Options{})
-	return append(c.Tools.Chosen(builtins), tools...), err
+	return tools, notes, nil
 }

@@ -216,6 +216,13 @@ func Tools(defs []Definition, opts Options) ([]*tool.Tool, error) {
 	return out, nil
 }
 
+// Name returns the tool's name.
+func (p *Program) Name() string { return p.def.Name }
+
+// Definition returns what the program was made of, defaults filled in. Not to be
+// changed.
+func (p *Program) Definition() Definition { return p.def }
+
 // Tool makes the tool.
 func (p *Program) Tool(opts Options) (*tool.Tool, error) {
 	t := &tool.Tool{Name: p.def.Name, Title: p.def.Title, Description: p.def.Description, InputSchema: p.def.Input, OutputSchema: p.def.Output,

@@ -44,6 +44,9 @@ func (a *arguments) add(def *httptool.Definition, at string, shared, own openapi
 		}
 		byPlace[key] = p
 	}
+	if len(order) > maxParameters {
+		return fmt.Errorf("more than %d parameters", maxParameters)
+	}
 	a.path = at
 	for _, key := range order {
 		if err := a.parameter(def, byPlace[key]); err != nil {

@@ -2,44 +2,44 @@ package openapi
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-
-	"github.com/oasdiff/yaml"
 )
 
 // Bounds on what a document holds. They are checked before the OpenAPI library reads
-// it, because that takes no context and a stack overflow cannot be recovered.
+// it, because that takes no context and a stack overflow cannot be recovered. Together
+// they keep an import below 256 MB.
 const (
-	maxDepth = 200     // levels of nesting
-	maxNodes = 4 << 20 // values, aliases expanded
-	maxChain = 100     // references from one to the next
+	maxDepth   = 200      // levels of nesting
+	maxValues  = 500_000  // aliases expanded
+	maxObjects = 50_000   // that the library reads
+	maxChain   = 100      // references from one to the next
+	maxNeeded  = 16 << 20 // bytes that it reads
+	maxSteps   = 4 << 20  // of following references
 )
 
-// check refuses a document that nests too deep, is too large, or whose objects other
-// than schemas refer to each other in a circle.
-func check(document []byte) error {
-	if depth(document) > maxDepth {
-		return fmt.Errorf("nested deeper than %d levels", maxDepth)
-	}
-	var root any
-	if json.Unmarshal(document, &root) != nil {
-		asJSON, err := yaml.YAMLToJSON(document)
-		if err != nil {
-			return fmt.Errorf("no OpenAPI document: %.500s", oneLine(err.Error()))
-		}
-		if depth(asJSON) > maxDepth { // aliases add levels
-			return fmt.Errorf("nested deeper than %d levels", maxDepth)
-		}
-		if err := json.Unmarshal(asJSON, &root); err != nil {
-			return fmt.Errorf("no OpenAPI document: %.500s", oneLine(err.Error()))
-		}
-	}
+// check refuses a document whose objects other than schemas refer to each other in a
+// circle.
+func check(root map[string]any) error {
 	c := circles{root: root, state: make(map[string]int)}
 	return c.walk(root, 0)
+}
+
+func objects(v any) (n int) {
+	switch v := v.(type) {
+	case []any:
+		for _, of := range v {
+			n += objects(of)
+		}
+	case map[string]any:
+		n = 1
+		for _, of := range v {
+			n += objects(of)
+		}
+	}
+	return n
 }
 
 // depth returns an upper bound for the levels of nesting of JSON or YAML.
@@ -88,13 +88,13 @@ func indented(indents []int, column int) []int {
 // circles walks a document along its references.
 type circles struct {
 	root  any
-	nodes int
+	steps int
 	state map[string]int // of a reference: 1 while it is followed, 2 when done
 }
 
 func (c *circles) walk(v any, chain int) error {
-	if c.nodes++; c.nodes > maxNodes {
-		return fmt.Errorf("more than %d values", maxNodes)
+	if c.steps++; c.steps > maxSteps {
+		return errors.New("too many references to parts of each other")
 	}
 	switch v := v.(type) {
 	case []any:

@@ -1,7 +1,10 @@
 package openapi_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -30,7 +33,7 @@ func TestHostileDocumentsRefused(t *testing.T) {
 	documents["callback calls itself"] = head + `"callbacks":{"A":{"u":{"get":{"callbacks":{"x":{"$ref":"#/components/callbacks/A"}},"responses":{}}}}}}}`
 	for name, document := range documents {
 		t.Run(name, func(t *testing.T) {
-			if _, _, err := openapi.Import([]byte(document), openapi.Options{Operations: []string{"*"}, BaseURL: "https://a.example"}); err == nil {
+			if _, _, err := imported(t, []byte(document), openapi.Options{Operations: []string{"*"}, BaseURL: "https://a.example"}); err == nil {
 				t.Error("Import accepted it, want an error")
 			}
 		})
@@ -40,8 +43,94 @@ func TestHostileDocumentsRefused(t *testing.T) {
 func TestRecursiveSchemaImported(t *testing.T) {
 	const document = `{"openapi":"3.0.3","info":{"title":"t","version":"1"},"paths":{"/a":{"post":{"operationId":"a","requestBody":{"content":{"application/json":{"schema":{"$ref":"#/components/schemas/Tree"}}}},"responses":{"200":{"description":"ok"}}}}},
 		"components":{"schemas":{"Tree":{"type":"object","properties":{"left":{"$ref":"#/components/schemas/Tree"}}}}}}`
-	defs, _, err := openapi.Import([]byte(document), openapi.Options{Operations: []string{"*"}, BaseURL: "https://a.example"})
+	defs, _, err := imported(t, []byte(document), openapi.Options{Operations: []string{"*"}, BaseURL: "https://a.example"})
 	if err != nil || len(defs) != 1 {
 		t.Errorf("Import = %d definitions, %v, want 1", len(defs), err)
+	}
+}
+
+// operation is a document whose one operation takes a schema.
+func operation(schema, rest string) string {
+	return `{"openapi":"3.0.3","info":{"title":"t","version":"1"},"paths":{"/a":{"get":{"operationId":"a","parameters":[{"in":"query","name":"q","schema":` + schema +
+		`}],"responses":{"200":{"description":"ok"}}}}}` + rest + `}`
+}
+
+// TestLargeDocumentsRefused checks documents that would take gigabytes or minutes.
+//
+// Holds: document/openapi-bounded
+func TestLargeDocumentsRefused(t *testing.T) {
+	for name, tt := range map[string]struct{ document, want string }{
+		"bytes":       {operation("{}", strings.Repeat(" ", openapi.MaxDocument)), "larger than"},
+		"values":      {operation("{}", `,"x-a":[`+strings.Repeat("{},", 600_000)+`0]`), "more than 500000 values"},
+		"YAML values": {"openapi: 3.0.3\nx-a:\n" + strings.Repeat("- a\n", 300_000), "more than 500000 values"},
+		"alias bytes": {"openapi: 3.0.3\nx-s: &a " + strings.Repeat("a", 1<<20) + "\nx-a:\n" + strings.Repeat("- *a\n", 1000), "aliases expanded"},
+		"objects":     {operation(`{"allOf":[`+strings.Repeat("{},", 60_000)+`{}]}`, ""), "more than 50000 objects"},
+		"used text":   {operation(`{"title":"`+strings.Repeat("x", 17<<20)+`"}`, ""), "need more than"},
+		"parameters":  {strings.Replace(operation("{}", ""), `"parameters":[`, `"parameters":[`+parameters(300), 1), "more than 256 parameters"},
+		"server": {strings.Replace(operation("{}", ""), `"info"`, `"servers":[{"url":"https://{a}.example","variables":{"a":{"default":"`+strings.Repeat("x", 5000)+`"}}}],"info"`, 1),
+			"its server has more than"},
+	} {
+		opts := openapi.Options{Operations: []string{"*"}, BaseURL: "https://a.example"}
+		if name == "server" {
+			opts.BaseURL = ""
+		}
+		if _, _, err := imported(t, []byte(tt.document), opts); err == nil || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 2000 {
+			t.Errorf("%s: %.300v, want %q", name, err, tt.want)
+		}
+	}
+}
+
+func parameters(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"in":"query","name":"p%d","schema":{}},`, i)
+	}
+	return b.String()
+}
+
+// TestUnusedPartsIgnored checks that what no chosen operation needs does not count.
+func TestUnusedPartsIgnored(t *testing.T) {
+	opts := openapi.Options{Operations: []string{"a"}, BaseURL: "https://a.example"}
+	for name, tt := range map[string]struct {
+		document, want string
+	}{
+		"other operation": {operation(`{"$ref":"#/components/schemas/A"}`, `,"x":0,"components":{"schemas":{"A":{"items":{"$ref":"#/components/schemas/B"}},"B":{"title":"found"},"C":{"allOf":[`+strings.Repeat("{},", 60_000)+`{}]}}}`), "found"},
+		"reference into a path": {operation(`{"$ref":"#/paths/~1b/get/parameters/0/schema"}`, `,"x":0`)[:len(operation(`{"$ref":"#/paths/~1b/get/parameters/0/schema"}`, `,"x":0`))-len(`},"x":0}`)] +
+			`,"/b":{"get":{"operationId":"b","parameters":[{"in":"query","name":"q","schema":{"title":"found"}}]}}}}`, `"q"`},
+		"mapping": {operation(`{"title":"found","oneOf":[{"$ref":"#/components/schemas/A"}],"discriminator":{"propertyName":"k","mapping":{"a":"#/components/schemas/A"}}}`,
+			`,"components":{"schemas":{"A":{"type":"object"}}}`), "found"},
+		"item by reference": {`{"openapi":"3.1.0","info":{"title":"t","version":"1"},"paths":{"/a":{"$ref":"#/components/pathItems/x"}},"components":{"pathItems":{"x":{"get":{"operationId":"a","parameters":[{"in":"query","name":"q","schema":{"title":"found"}}]}}}}}`, "found"},
+		"YAML of its own":   {"openapi: 3.0.3\ninfo: {title: t, version: '1', date: 2020-01-01}\npaths: {/a: {get: {operationId: a, parameters: [{in: query, name: q, schema: {title: found, maximum: 12345678901234567890}}], responses: {200: {description: ok}}}}}\n", "12345678901234567"},
+	} {
+		defs, skipped, err := imported(t, []byte(tt.document), opts)
+		if err != nil || len(defs) != 1 || !strings.Contains(string(defs[0].Input), tt.want) {
+			t.Errorf("%s: %v, %v, %v, want a tool with %q", name, defs, skipped, err, tt.want)
+		}
+	}
+}
+
+// TestLongChainOfSchemas checks that schemas which refer on and on do not overflow the
+// stack.
+//
+// Holds: document/openapi-bounded
+func TestLongChainOfSchemas(t *testing.T) {
+	var b strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&b, `"s%d":{"items":{"$ref":"#/components/schemas/s%d"}},`, i, i+1)
+	}
+	document := operation(`{"$ref":"#/components/schemas/s0"}`, `,"components":{"schemas":{`+b.String()+`"s20000":{}}}`)
+	defs, _, err := imported(t, []byte(document), openapi.Options{Operations: []string{"*"}, BaseURL: "https://a.example"})
+	if err == nil && len(defs) != 1 {
+		t.Errorf("%d definitions, want 1", len(defs))
+	}
+}
+
+// TestImportEndsWithContext checks that the work on operations stops.
+func TestImportEndsWithContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err := openapi.Import(ctx, slog.New(slog.DiscardHandler), []byte(operation("{}", "")), openapi.Options{Operations: []string{"*"}, BaseURL: "https://a.example"})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Import = %v, want %v", err, context.Canceled)
 	}
 }

@@ -1,17 +1,19 @@
 // Package openapi makes declared tools of the operations of an OpenAPI document,
 // 3.0 or 3.1.
 //
-// Each operation that is chosen becomes a definition of package httptool, and from
-// there on is nothing else: its parameters are arguments, its body the argument
-// body, and what the document says is typed and checked as a definition written by
-// hand. A document says nothing about where its secrets are, refers to nothing
+// Each operation that is chosen becomes a definition of package httptool, and is
+// compiled like one that was written by hand: its parameters are arguments, its body
+// the argument body. A document says nothing about where its secrets are, refers to nothing
 // outside of itself, and its hosts count only where none is configured.
 package openapi
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"path"
 	"regexp"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/sangate/sangate/pki/contain"
 	"github.com/sangate/sangate/server/egress"
 	"github.com/sangate/sangate/server/httptool"
 )
@@ -30,7 +33,10 @@ const (
 	MaxDocument = 32 << 20 // bytes
 	maxTools    = 1000
 	maxSchema   = 128 << 10 // bytes, of one tool's arguments
-	maxText     = 4 << 10   // bytes, of a description
+	maxText     = 4 << 10   // bytes, of a description or a pattern
+	maxServer   = 4 << 10   // bytes, of a server's URL
+
+	maxParameters = 256 // of one tool; each has an expression
 )
 
 // Options say what is made of a document.
@@ -51,51 +57,84 @@ type Options struct {
 // A Skipped operation was chosen, and could not be made a tool.
 type Skipped struct{ Operation, Why string }
 
-// Import makes definitions of the operations that are chosen, sorted by name. It
-// is an error where none is.
-func Import(document []byte, opts Options) (defs []httptool.Definition, skipped []Skipped, err error) {
-	if len(document) > MaxDocument {
-		return nil, nil, fmt.Errorf("the document is larger than %d bytes", MaxDocument)
-	}
-	if err := check(document); err != nil {
-		return nil, nil, err
-	}
-	defer func() { // the libraries panic on some documents
-		if p := recover(); p != nil {
-			defs, skipped, err = nil, nil, fmt.Errorf("invalid OpenAPI document: %.200s", oneLine(fmt.Sprint(p)))
+// Import compiles tools of the operations that are chosen, sorted by name. It is an
+// error if there is none. Import looks at ctx between operations; the OpenAPI library
+// takes no context, so that reading a document goes on within its bounds. A panic is
+// logged to log and is an error.
+func Import(ctx context.Context, log *slog.Logger, document []byte, opts Options) (tools []*httptool.Program, skipped []Skipped, err error) {
+	err = contain.Do(log, "import an OpenAPI document", func() error {
+		doc, err := load(document, opts)
+		if err != nil {
+			return err
 		}
-	}()
-	doc, err := openapi3.NewLoader().LoadFromData(document) // which follows no reference to elsewhere
+		im := &importer{doc: doc, opts: opts, names: make(map[string]string)}
+		err = im.operations(ctx)
+		tools, skipped = im.out, im.skipped
+		return err
+	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("no OpenAPI document: %.500s", oneLine(err.Error()))
+		return nil, skipped, err
+	}
+	slices.SortFunc(tools, func(a, b *httptool.Program) int { return cmp.Compare(a.Name(), b.Name()) })
+	return tools, skipped, nil
+}
+
+// load reads the parts of a document that are needed.
+func load(document []byte, opts Options) (*openapi3.T, error) {
+	root, err := read(document)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(root); err != nil {
+		return nil, err
+	}
+	root = prune(root, opts.chosen)
+	if objects(root) > maxObjects {
+		return nil, fmt.Errorf("the chosen operations need more than %d objects", maxObjects)
+	}
+	needed, err := json.Marshal(root)
+	if err != nil {
+		return nil, fmt.Errorf("no OpenAPI document: %.500s", oneLine(err.Error()))
+	}
+	if len(needed) > maxNeeded {
+		return nil, fmt.Errorf("the chosen operations need more than %d bytes", maxNeeded)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(needed) // which follows no reference to elsewhere
+	if err != nil {
+		return nil, fmt.Errorf("no OpenAPI document: %.500s", oneLine(err.Error()))
 	}
 	if !strings.HasPrefix(doc.OpenAPI, "3.") || doc.Paths == nil {
-		return nil, nil, errors.New("no OpenAPI document of version 3")
+		return nil, errors.New("no OpenAPI document of version 3")
 	}
-	im := &importer{doc: doc, opts: opts, names: make(map[string]string)}
-	for _, at := range slices.Sorted(maps.Keys(doc.Paths.Map())) {
-		item := doc.Paths.Map()[at]
-		operations := item.Operations()
-		for _, method := range slices.Sorted(maps.Keys(operations)) {
-			im.operation(at, method, item, operations[method])
-		}
-	}
-	if len(im.out) == 0 {
-		return nil, im.skipped, fmt.Errorf("none of its operations is chosen by operations or tags%s", im.why())
-	}
-	if len(im.out) > maxTools {
-		return nil, nil, fmt.Errorf("%d operations are chosen, at most %d can be", len(im.out), maxTools)
-	}
-	slices.SortFunc(im.out, func(a, b httptool.Definition) int { return cmp.Compare(a.Name, b.Name) })
-	return im.out, im.skipped, nil
+	return doc, nil
 }
 
 type importer struct {
 	doc     *openapi3.T
 	opts    Options
 	names   map[string]string // of tools, by what they were made of
-	out     []httptool.Definition
+	out     []*httptool.Program
 	skipped []Skipped
+}
+
+func (im *importer) operations(ctx context.Context) error {
+	paths := im.doc.Paths.Map()
+	for _, at := range slices.Sorted(maps.Keys(paths)) {
+		operations := paths[at].Operations()
+		for _, method := range slices.Sorted(maps.Keys(operations)) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			im.operation(at, method, paths[at], operations[method])
+			if len(im.out) > maxTools {
+				return fmt.Errorf("more than %d operations are chosen", maxTools)
+			}
+		}
+	}
+	if len(im.out) == 0 {
+		return fmt.Errorf("none of its operations is chosen by operations or tags%s", im.why())
+	}
+	return nil
 }
 
 func (im *importer) why() string {
@@ -106,25 +145,22 @@ func (im *importer) why() string {
 }
 
 func (im *importer) skip(id, format string, args ...any) {
-	im.skipped = append(im.skipped, Skipped{id, fmt.Sprintf(format, args...)})
+	im.skipped = append(im.skipped, Skipped{text(id, 200), text(fmt.Sprintf(format, args...), 500)})
 }
 
 // chosen reports whether an operation is by its id or one of its tags.
-func (im *importer) chosen(id string, op *openapi3.Operation) bool {
-	for _, glob := range im.opts.Operations {
+func (o *Options) chosen(id string, tags []string) bool {
+	for _, glob := range o.Operations {
 		if ok, err := path.Match(glob, id); ok && err == nil {
 			return true
 		}
 	}
-	return slices.ContainsFunc(op.Tags, func(tag string) bool { return slices.Contains(im.opts.Tags, tag) })
+	return slices.ContainsFunc(tags, func(tag string) bool { return slices.Contains(o.Tags, tag) })
 }
 
 func (im *importer) operation(at, method string, item *openapi3.PathItem, op *openapi3.Operation) {
-	id := op.OperationID
-	if id == "" {
-		id = strings.ToLower(method) + strings.NewReplacer("{", "", "}", "").Replace(at)
-	}
-	if !im.chosen(id, op) {
+	id := operationName(op.OperationID, method, at)
+	if !im.opts.chosen(id, op.Tags) {
 		return
 	}
 	def := httptool.Definition{Name: toolName(im.opts.Prefix + id), Title: text(op.Summary, 200), Description: describe(op, method, at), Credential: im.opts.Credential,
@@ -134,6 +170,10 @@ func (im *importer) operation(at, method string, item *openapi3.PathItem, op *op
 		Response: `response.body != null ? response.body : dyn(response.text)`}
 	if with, ok := im.names[def.Name]; ok {
 		im.skip(id, "its name %s is that of %s, too", def.Name, with)
+		return
+	}
+	if !strings.HasPrefix(at, "/") { // it would go on with the host
+		im.skip(id, "its path does not begin with /")
 		return
 	}
 	base, err := im.base(item, op)
@@ -156,12 +196,17 @@ func (im *importer) operation(at, method string, item *openapi3.PathItem, op *op
 		im.skip(id, "%s", err)
 		return
 	}
-	if _, errs := httptool.Compile(def); len(errs) > 0 {
+	if len(def.Request.Query)+len(def.Request.Headers) > maxParameters {
+		im.skip(id, "more than %d parameters", maxParameters)
+		return
+	}
+	program, errs := httptool.Compile(def)
+	if len(errs) > 0 {
 		im.skip(id, "%s", errs[0])
 		return
 	}
 	im.names[def.Name] = id
-	im.out = append(im.out, def)
+	im.out = append(im.out, program)
 }
 
 // base is where the operation is: as configured, or at the first server that the
@@ -181,8 +226,13 @@ func (im *importer) base(item *openapi3.PathItem, op *openapi3.Operation) (strin
 		return "", errors.New("the document names no server: set baseUrl")
 	}
 	base := servers[0].URL
+	if len(base) > maxServer {
+		return "", fmt.Errorf("its server has more than %d bytes", maxServer)
+	}
 	for name, v := range servers[0].Variables {
-		base = strings.ReplaceAll(base, "{"+name+"}", v.Default)
+		if base = strings.ReplaceAll(base, "{"+name+"}", v.Default); len(base) > maxServer {
+			return "", fmt.Errorf("its server has more than %d bytes", maxServer)
+		}
 	}
 	if err := egress.CheckURL(base); err != nil || strings.ContainsAny(base, "{}?") {
 		return "", fmt.Errorf("its server %s is no https URL: set baseUrl", egress.Named(base))

@@ -2,6 +2,7 @@ package openapi_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +59,16 @@ paths:
       tags: [toys]
 `
 
+// imported imports a document and returns the definitions of its tools.
+func imported(t *testing.T, document []byte, opts openapi.Options) (defs []httptool.Definition, skipped []openapi.Skipped, err error) {
+	t.Helper()
+	programs, skipped, err := openapi.Import(t.Context(), slog.New(slog.DiscardHandler), document, opts)
+	for _, p := range programs {
+		defs = append(defs, p.Definition())
+	}
+	return defs, skipped, err
+}
+
 func byName(t *testing.T, defs []httptool.Definition) map[string]httptool.Definition {
 	t.Helper()
 	out := make(map[string]httptool.Definition)
@@ -68,7 +79,7 @@ func byName(t *testing.T, defs []httptool.Definition) map[string]httptool.Defini
 }
 
 func TestImport(t *testing.T) {
-	defs, skipped, err := openapi.Import([]byte(small), openapi.Options{Prefix: "p_", Operations: []string{"add*", "upload"}, Tags: []string{"toys"}, Credential: "pets"})
+	defs, skipped, err := imported(t, []byte(small), openapi.Options{Prefix: "p_", Operations: []string{"add*", "upload"}, Tags: []string{"toys"}, Credential: "pets"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +120,7 @@ func TestImport(t *testing.T) {
 	if d, ok := got["p_delete_pets"]; !ok || d.Description != "DELETE /pets" {
 		t.Errorf("without an id: %+v", got)
 	}
-	defs, _, err = openapi.Import([]byte(small), openapi.Options{Operations: []string{"addPet"}, BaseURL: "https://pets.internal/"})
+	defs, _, err = imported(t, []byte(small), openapi.Options{Operations: []string{"addPet"}, BaseURL: "https://pets.internal/"})
 	if err != nil || defs[0].Request.URL != "https://pets.internal/pets" {
 		t.Errorf("with baseUrl: %v, %v", defs, err)
 	}
@@ -128,7 +139,7 @@ func TestBadDocuments(t *testing.T) {
 		"relative":      {strings.ReplaceAll(small, "https://{region}.pets.example", ""), "set baseUrl"},
 		"host by value": {strings.ReplaceAll(small, "variables: {region: {default: eu}, v: {default: \"2\"}}", "x-v: 1"), "set baseUrl"},
 	} {
-		defs, _, err := openapi.Import([]byte(tt.doc), openapi.Options{Operations: []string{"addPet"}})
+		defs, _, err := imported(t, []byte(tt.doc), openapi.Options{Operations: []string{"addPet"}})
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, %v", name, defs, err)
 		}
@@ -157,7 +168,7 @@ func TestLargeDocuments(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defs, skipped, err := openapi.Import(doc, openapi.Options{Operations: []string{"*"}, BaseURL: tt.base, Credential: "c"})
+			defs, skipped, err := imported(t, doc, openapi.Options{Operations: []string{"*"}, BaseURL: tt.base, Credential: "c"})
 			if err != nil {
 				t.Fatal(err)
 			}

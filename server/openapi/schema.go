@@ -87,7 +87,7 @@ func (s *schemas) keyword(out map[string]any, key string, value any) {
 			out[key] = made
 		}
 	case "pattern": // of ECMA-262; one that cannot be read here is not checked here
-		if text, ok := value.(string); ok {
+		if text, ok := value.(string); ok && len(text) <= maxText {
 			if _, err := regexp.Compile(text); err == nil {
 				out[key] = text
 			}
