@@ -59,6 +59,7 @@ var Promises = map[string]string{
 	"document/url-leads-outside":                 "A URL in a document is refused unless it is one to go out to.",
 	"document/url-template":                      "A URL template cannot change scheme or host by its values.",
 	"local/admin-flood":                          "Connections to the admin listener leave health probes answered.",
+	"local/admin-handshakes":                     "A handshake with the admin listener has the bounds of the main one: bytes, signatures, and the wait for a ClientHello.",
 	"local/dev-folder":                           "sangate dev uses no folder whose files another user can write.",
 	"local/foreign-folder":                       "Folders of other users, or writable for them, are refused, parents included.",
 	"local/special-files-refused":                "A FIFO, device, socket or folder in place of a file is refused without opening or reading it.",

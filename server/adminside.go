@@ -31,7 +31,7 @@ func (s *Server) openAdmin() (err error) {
 			return fmt.Errorf("admin: %w", err)
 		}
 	}
-	s.admin = admin.NewListener(l, s.opts.Now)
+	s.admin = admin.NewListener(l, s.opts.Now, admin.Bounds{Bytes: s.limits.MaxHandshakeBytes, Hello: s.limits.HelloTimeout})
 	s.admin.OnDrop = s.metrics.ConnectionDropped
 	door, err := s.doorOf(s.config.Load())
 	if err != nil {

@@ -27,7 +27,7 @@ func TestAdminFloodLeavesProbes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := admin.NewListener(inner, time.Now)
+			l := admin.NewListener(inner, time.Now, admin.Bounds{})
 			l.Use(door)
 			dropped := make(chan admission.Reason, 1000)
 			l.OnDrop = func(r admission.Reason) { dropped <- r }

@@ -44,21 +44,28 @@ func (d *Door) Equal(other *Door) bool {
 // which may be another at each connection.
 type Listener struct {
 	net.Listener
-	now  func() time.Time
-	door atomic.Pointer[Door]
-	room *admission.Room
+	now    func() time.Time
+	bounds Bounds
+	door   atomic.Pointer[Door]
+	room   *admission.Room
 
-	// OnDrop, if non-nil, is called for each connection dropped for a newer one. Set
-	// it before the first Accept.
+	// OnDrop, if non-nil, is called for each connection dropped for a newer one, or
+	// because no ClientHello came in time. Set it before the first Accept.
 	OnDrop func(admission.Reason)
 }
 
 // maxOpen bounds the connections.
 const maxOpen = 256
 
+// Bounds of a TLS handshake. Zero is no bound.
+type Bounds struct {
+	Bytes int           // that the client may send
+	Hello time.Duration // to the first byte of the ClientHello, and from there to its last
+}
+
 // NewListener takes connections from l.
-func NewListener(l net.Listener, now func() time.Time) *Listener {
-	return &Listener{Listener: l, now: now, room: admission.NewRoom(maxOpen, maxOpen)}
+func NewListener(l net.Listener, now func() time.Time, b Bounds) *Listener {
+	return &Listener{Listener: l, now: now, bounds: b, room: admission.NewRoom(maxOpen, maxOpen)}
 }
 
 // Use has the connections that come from now on meet a door; nil: plain HTTP.
@@ -77,26 +84,18 @@ func (l *Listener) Accept() (net.Conn, error) {
 	conn := &counted{Conn: raw}
 	conn.place = l.room.Enter(admission.AddressOf(raw), func() {
 		_ = raw.Close() // net/http finds it closed
-		if l.OnDrop != nil {
-			l.OnDrop(admission.AdminFull)
-		}
+		l.dropped(admission.AdminFull)
 	})
 	if d := l.door.Load(); d != nil {
-		return tls.Server(conn, d.config(l.now)), nil
+		return tls.Server(conn, conn.bound(d.config(l.now), l)), nil
 	}
 	return conn, nil
 }
 
-// counted is a connection that makes room when it is closed.
-type counted struct {
-	net.Conn
-	place *admission.Place
-}
-
-// Close implements net.Conn.
-func (c *counted) Close() error {
-	c.place.Leave()
-	return c.Conn.Close()
+func (l *Listener) dropped(why admission.Reason) {
+	if l.OnDrop != nil {
+		l.OnDrop(why)
+	}
 }
 
 type placeKey struct{}

@@ -19,7 +19,7 @@ func TestPanic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener := admin.NewListener(l, time.Now)
+	listener := admin.NewListener(l, time.Now, admin.Bounds{})
 	t.Cleanup(func() { _ = listener.Close() })
 	var log bytes.Buffer
 	h := admin.Handler(admin.Options{Metrics: admin.NewMetrics("", ""), Listener: listener, Log: slog.New(slog.NewJSONHandler(&log, nil)),
