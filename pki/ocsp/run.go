@@ -10,8 +10,8 @@ import (
 	"github.com/sangate/sangate/pki/contain"
 )
 
-// Run looks certificates up until ctx ends, and returns when all looks ended.
-// A cache runs once.
+// Run looks certificates up until ctx ends, and returns when all looks ended. A
+// panic while looking does not end it. A cache runs once.
 func (c *Cache) Run(ctx context.Context) error {
 	if c.begun.Swap(true) {
 		return errors.New("ocsp: a cache runs once, and this one did")
@@ -19,7 +19,7 @@ func (c *Cache) Run(ctx context.Context) error {
 	defer close(c.ended)
 	var wg sync.WaitGroup
 	for range atOnce {
-		wg.Go(func() { c.work(ctx) })
+		wg.Go(func() { contain.Loop(ctx, c.opts.Logger, "look certificates up by OCSP", c.work) })
 	}
 	wg.Wait()
 	if c.ours {
@@ -53,21 +53,35 @@ func (c *Cache) look(ctx context.Context, e *Entry) {
 		a, outcome, err = c.ask(ctx, e)
 		return err
 	})
-	now := c.opts.Now()
-	c.mu.Lock()
-	e.busy = false
+	outcome, err, changed, again := c.keep(ctx, e, a, outcome, err)
 	if err != nil && ctx.Err() != nil { // Run ends: that says nothing about the responder
-		e.finish()
-		c.mu.Unlock()
 		return
 	}
-	changed := false
+	defer c.tell(news{changed: changed})
+	c.report(ctx, e, outcome, err, changed, again)
+	c.opts.OnAnswer(outcome, err)
+}
+
+// keep takes what came of a look, plans the next one and tells those who wait, even if
+// the answer makes it panic. again reports whether the look before had failed, too.
+func (c *Cache) keep(ctx context.Context, e *Entry, a *answer, outcome Outcome, err error) (_ Outcome, _ error, changed, again bool) {
+	now := c.opts.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer e.finish()
+	e.busy = false
+	if err != nil && ctx.Err() != nil {
+		return outcome, err, false, false
+	}
 	if err == nil {
-		if changed, err = e.take(a, now); err != nil {
+		if err = contain.Do(c.opts.Logger, "keep an OCSP answer", func() (err error) {
+			changed, err = e.take(a, now)
+			return err
+		}); err != nil {
 			outcome = Refused
 		}
 	}
-	again := e.failed > 0
+	again = e.failed > 0
 	if err != nil {
 		e.lament(err)
 	}
@@ -79,11 +93,7 @@ func (c *Cache) look(ctx context.Context, e *Entry) {
 	if e.held.Load() {
 		c.schedule(e, now)
 	}
-	e.finish()
-	c.mu.Unlock()
-	c.report(ctx, e, outcome, err, changed, again)
-	c.opts.OnAnswer(outcome, err)
-	c.tell(news{changed: changed})
+	return outcome, err, changed, again
 }
 
 // ask gets an answer about e and checks it.

@@ -5,7 +5,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/http"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sangate/sangate/pki/contain"
 	"github.com/sangate/sangate/pki/revocation"
@@ -41,4 +44,43 @@ func TestPanicFailsOneRefresh(t *testing.T) {
 	if err := src.Load(context.Background()); err != nil {
 		t.Errorf("Load after the panic = %v, want nil", err)
 	}
+}
+
+// TestPanicBesideRefresh holds that a panic after a list was read, in whoever is told
+// of it, ends neither Load nor the refreshes of the list.
+//
+// Holds: authority/panic-contained
+func TestPanicBesideRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := newIssuer(t, "ours", nil, nil)
+		told := 0
+		opts := revocation.SourceOptions{URLs: []string{crlURL}, Transport: &server{handler: func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(ca.crl(t, list{number: 1}))
+		}}}
+		opts.Issuers = func() []*x509.Certificate { return certs(ca) }
+		opts.OnUpdate = func(revocation.Update) {
+			if told++; told <= 3 {
+				panic("broken")
+			}
+		}
+		src, err := revocation.NewSource(opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := src.Load(t.Context()); !errors.Is(err, contain.ErrPanicked) {
+			t.Errorf("Load = %v, want an error that wraps ErrPanicked", err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = src.Run(ctx) })
+		for range 4 {
+			src.Reload()
+			time.Sleep(2 * contain.Pause)
+		}
+		stop()
+		running.Wait()
+		if told < 4 {
+			t.Errorf("told %d times, want at least 4", told)
+		}
+	})
 }

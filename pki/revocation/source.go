@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sangate/sangate/pki/contain"
 )
 
 // SourceOptions shape a [Source].
@@ -161,7 +163,9 @@ func (s *Source) Load(ctx context.Context) error {
 	errs := make([]error, len(s.items))
 	var wg sync.WaitGroup
 	for i, it := range s.items {
-		wg.Go(func() { _, errs[i] = it.refresh(ctx, true) })
+		wg.Go(func() {
+			errs[i] = contain.Do(s.opts.Logger, "load a CRL", func() error { _, err := it.refresh(ctx, true); return err })
+		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -214,7 +218,7 @@ func (s *Source) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for _, it := range s.items {
-		wg.Go(func() { it.run(ctx) })
+		wg.Go(func() { contain.Loop(ctx, s.opts.Logger, "keep a CRL fresh", it.run) })
 	}
 	for {
 		select {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -37,6 +38,8 @@ type ACME struct {
 
 	HTTP string // address to answer http-01 on; step-ca asks at port 80
 	TLS  string // address to answer tls-alpn-01 on; step-ca asks at port 443
+
+	Logger *slog.Logger // for panics while challenges are answered; nil: silent
 }
 
 // Enrol proves control of each name and gets a certificate for all of them. A

@@ -1,10 +1,12 @@
 package stepca
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/acme"
+
+	"github.com/sangate/sangate/pki/contain"
 )
 
 // answers are the challenges of one order, and the listeners that answer them.
@@ -29,6 +33,7 @@ func (a ACME) listen(ctx context.Context) (ans *answers, stop func(), err error)
 	if a.HTTP == "" && a.TLS == "" {
 		return nil, nil, errors.New("no address to answer challenges on; give one for http-01 or tls-alpn-01")
 	}
+	log := cmp.Or(a.Logger, slog.New(slog.DiscardHandler))
 	ans = &answers{http: a.HTTP != "", alpn: a.TLS != "", paths: map[string]string{}, names: map[string]*tls.Certificate{}}
 	var wg sync.WaitGroup
 	var closers []func() error
@@ -44,9 +49,10 @@ func (a ACME) listen(ctx context.Context) (ans *answers, stop func(), err error)
 		if err != nil {
 			return nil, nil, fmt.Errorf("http-01: %w", err)
 		}
-		srv := &http.Server{Handler: ans, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10}
+		srv := &http.Server{Handler: ans, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10,
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 		closers = append(closers, srv.Close, ln.Close)
-		wg.Go(func() { srv.Serve(ln) })
+		wg.Go(func() { defer contain.Panic(log, "answer http-01"); srv.Serve(ln) })
 	}
 	if ans.alpn {
 		ln, err := lc.Listen(ctx, "tcp", a.TLS)
@@ -55,7 +61,7 @@ func (a ACME) listen(ctx context.Context) (ans *answers, stop func(), err error)
 			return nil, nil, fmt.Errorf("tls-alpn-01: %w", err)
 		}
 		closers = append(closers, ln.Close)
-		wg.Go(func() { ans.handshakes(ln) })
+		wg.Go(func() { defer contain.Panic(log, "answer tls-alpn-01"); ans.handshakes(ln, log) })
 	}
 	return ans, stop, nil
 }
@@ -102,8 +108,9 @@ func (ans *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write([]byte(body))
 }
 
-// handshakes answers tls-alpn-01 (RFC 8737): the handshake is all there is.
-func (ans *answers) handshakes(ln net.Listener) {
+// handshakes answers tls-alpn-01 (RFC 8737): the handshake is all there is. A panic
+// ends its connection only.
+func (ans *answers) handshakes(ln net.Listener, log *slog.Logger) {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{acme.ALPNProto},
@@ -127,6 +134,7 @@ func (ans *answers) handshakes(ln net.Listener) {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { conn.Close(); <-slots }()
+			defer contain.Panic(log, "answer tls-alpn-01")
 			conn.SetDeadline(time.Now().Add(5 * time.Second))
 			tls.Server(conn, config).Handshake()
 		})

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -89,7 +90,7 @@ func (k *Keeper) newEnrolled(c *config.Config) (origin, error) {
 	m, err := stepca.NewManager(client, stepca.ManagerOptions{
 		Dir:        dir,
 		Request:    stepca.Request{Subject: t.SANs[0], SANs: t.SANs, Key: kind},
-		Enroller:   enroller(t, client, filepath.Join(dir, "acme.key")),
+		Enroller:   enroller(t, client, filepath.Join(dir, "acme.key"), k.opts.Logger),
 		KeyURI:     t.KeyURI,
 		KeepKey:    t.RenewMode == "renew",
 		RenewAt:    t.RenewAt,
@@ -107,7 +108,7 @@ func (k *Keeper) newEnrolled(c *config.Config) (origin, error) {
 }
 
 // enroller is the one way to a first certificate that the configuration names.
-func enroller(t *config.StepCA, c *stepca.Client, accountFile string) stepca.Enroller {
+func enroller(t *config.StepCA, c *stepca.Client, accountFile string, log *slog.Logger) stepca.Enroller {
 	switch {
 	case t.TokenFile != "":
 		return stepca.NewOneTimeToken(c, string(t.TokenFile))
@@ -117,7 +118,7 @@ func enroller(t *config.StepCA, c *stepca.Client, accountFile string) stepca.Enr
 		return stepca.X5C{Client: c, Provisioner: t.Provisioner, Cert: string(t.X5C.Cert), Key: string(t.X5C.Key)}
 	}
 	return stepca.ACME{Client: c, Provisioner: t.Provisioner, AccountFile: accountFile,
-		Contact: t.ACME.Contact, HTTP: t.ACME.HTTP, TLS: t.ACME.TLS}
+		Contact: t.ACME.Contact, HTTP: t.ACME.HTTP, TLS: t.ACME.TLS, Logger: log}
 }
 
 func (e *enrolled) String() string                { return e.url }
