@@ -195,6 +195,8 @@ func TestWeakKeysOnOpenConnections(t *testing.T) {
 	ours := snapshotOf(t, server, ca)
 	wide, grown, weak := *ours, *snapshotOf(t, server, ca, pkitest.NewCA(t, "more")), Snapshot{Certificate: ours.Certificate, Bundle: bundle}
 	wide.WeakKeys = []WeakKey{P224}
+	other := *ours
+	other.WeakKeys = []WeakKey{RSA1024}
 	weakWide := weak
 	weakWide.WeakKeys = []WeakKey{RSA1024, P224}
 	for _, tt := range []struct {
@@ -205,6 +207,7 @@ func TestWeakKeysOnOpenConnections(t *testing.T) {
 	}{
 		{"P-224 no longer allowed", weakLeaf.Leaf, &wide, ours, BadCertificate},
 		{"P-224 no longer allowed, with other anchors", weakLeaf.Leaf, &wide, &grown, BadCertificate},
+		{"another kind allowed", weakLeaf.Leaf, &wide, &other, BadCertificate},
 		{"P-224 still allowed", weakLeaf.Leaf, &wide, &wide, ""},
 		{"a strong key", strongLeaf.Leaf, &wide, ours, ""},
 		{"below a weak anchor that is no longer allowed", below(strongLeaf.Leaf), &weakWide, &weak, BadCertificate},
