@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -111,4 +112,65 @@ func TestConditionOnClaims(t *testing.T) {
 			t.Errorf("%s: %d, want %d", department, got, status)
 		}
 	}
+}
+
+// A condition that takes long over a large argument ends when its client has gone, and
+// when a tool would have had its time; the call is then denied.
+//
+// Holds: client/condition-ends-with-request
+func TestConditionEndsWithRequest(t *testing.T) {
+	made, err := tool.New("ticket", "t", func(_ context.Context, in struct{}) (prioritized, error) { return prioritized{}, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	made.InputSchema = json.RawMessage(`{"type":"object"}`)
+	// Some minutes of work, of which CEL counts little.
+	config := func(limits string) func(string) string {
+		return func(yaml string) string {
+			return strings.Replace(yaml, "    keys:", "    tools: {allow: [ticket], condition: 'args.n.all(x, args.nested == args.nested)'}\n    keys:", 1) + limits
+		}
+	}
+	numbers := strings.Repeat("7,", 150_000) + "7"
+	body := `{"arguments":{"n":[` + numbers + `],"nested":[[` + numbers + `]]}}`
+	post := func(ctx context.Context, g *servertest.Gate) (*http.Response, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.URL+"/tool/ticket/call", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+g.Key("acme"))
+		req.Header.Set("Content-Type", "application/json")
+		res, err := g.Client(g.Cert("acme")).Do(req)
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		return res, err
+	}
+	t.Run("the time of a tool", func(t *testing.T) {
+		g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{made}, Config: config("limits: {toolTimeout: 300ms}\n")})
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if res, err := post(ctx, g); err != nil || res.StatusCode != http.StatusNotFound {
+			t.Errorf("%v, %v, want a denied call", res, err)
+		}
+		if n := g.By(decisions, "reason")["tool_denied"]; n != 1 {
+			t.Errorf("%v calls denied, want 1", n)
+		}
+	})
+	t.Run("the client", func(t *testing.T) {
+		g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{made}, Config: config("")})
+		ctx, cancel := context.WithCancel(t.Context())
+		end := make(chan struct{})
+		go func() {
+			defer close(end)
+			_, _ = post(ctx, g)
+		}()
+		if !servertest.WaitFor(func() bool { return g.Metric("sangate_streams_open") == 1 }, 10*time.Second) {
+			t.Fatal("no call in progress")
+		}
+		cancel()
+		<-end
+		if !servertest.WaitFor(func() bool { return g.Metric("sangate_streams_open") == 0 }, 20*time.Second) {
+			t.Error("the condition is still evaluated after its client has gone")
+		}
+	})
 }

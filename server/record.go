@@ -25,7 +25,9 @@ func (s *Server) admit(r *http.Request, name string, args []byte) *auth.Decision
 		return refused // recorded already
 	}
 	if name != "" {
-		q.decision.Call(name, args)
+		ctx, cancel := s.judging(q)
+		q.decision.Call(ctx, name, args)
+		cancel()
 	}
 	s.record(q, &q.decision, q.took)
 	if name != "" && q.decision.OK() && q.decision.Tool == "" {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -45,7 +46,7 @@ func (s *Server) again(q *request) auth.Decision {
 		return d.Refused(auth.TenantMismatch, 0)
 	}
 	if name := q.doing.Load(); d.OK() && name != nil && name != listening {
-		d.Call(*name, nil)
+		d.Call(context.Background(), *name, nil) // without arguments nothing is evaluated
 	}
 	return d
 }
@@ -55,7 +56,10 @@ func (s *Server) mayStart(q *request, t *tool.Tool, args []byte) error {
 	refused, changed := s.revalidate(q)
 	if refused == nil && changed {
 		d := q.decision
-		if d.Call(t.Name, args); d.OK() && d.Tools.Lookup(t.Name) == nil {
+		ctx, cancel := s.judging(q)
+		d.Call(ctx, t.Name, args)
+		cancel()
+		if d.OK() && d.Tools.Lookup(t.Name) == nil {
 			d = d.Refused(auth.ToolDenied, 0)
 		}
 		if !d.OK() {
@@ -67,6 +71,15 @@ func (s *Server) mayStart(q *request, t *tool.Tool, args []byte) error {
 		return nil
 	}
 	return q.refusal(refused)
+}
+
+// judging returns what the evaluation of a condition ends with: the request, or the time
+// that a tool may take.
+func (s *Server) judging(q *request) (context.Context, context.CancelFunc) {
+	if !q.decision.LooksAtArguments() {
+		return q, func() {}
+	}
+	return s.bound(q)
 }
 
 // mayChange revalidates the request of an admin, its body read, before it changes

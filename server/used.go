@@ -76,7 +76,10 @@ func (s *Server) mayUse(ctx context.Context, u mcp.Use) (*auth.Decision, error) 
 	if changed {
 		d = q.decision
 	}
-	if d.Read(u.Name, u.Args); d.OK() && changed && !slices.Contains(d.Tools.Others(), u.Name) {
+	judging, cancel := s.judging(q)
+	d.Read(judging, u.Name, u.Args)
+	cancel()
+	if d.OK() && changed && !slices.Contains(d.Tools.Others(), u.Name) {
 		d = d.Refused(auth.ToolDenied, 0)
 	}
 	s.record(q, &d, q.took)

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -119,7 +120,7 @@ func (b *bench) request(token string) auth.Request {
 // decide decides up to the policy on a tool.
 func (b *bench) decide(r auth.Request) auth.Reason {
 	d := b.gate.Decide(r)
-	d.Call("whoami", nil)
+	d.Call(context.Background(), "whoami", nil)
 	return d.Reason
 }
 

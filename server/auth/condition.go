@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"encoding/base64"
 	"strings"
 
@@ -92,7 +93,7 @@ func claimsOf(authorization []string) any {
 }
 
 // hold evaluates the condition for a call of a tool, prompt or resource.
-func (d *Decision) hold(c *tenant.Condition, name string, args []byte) {
+func (d *Decision) hold(ctx context.Context, c *tenant.Condition, name string, args []byte) {
 	decoded, err := expr.Decode(args, nil)
 	if err == nil {
 		facts := map[string]any{"args": decoded}
@@ -100,7 +101,7 @@ func (d *Decision) hold(c *tenant.Condition, name string, args []byte) {
 			facts[name] = fact
 		}
 		facts["tool"] = name
-		err = c.Holds(facts)
+		err = c.Holds(ctx, facts)
 	}
 	if err != nil {
 		d.Detail = err.Error()

@@ -9,6 +9,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/tls"
 	"net/http"
 	"sync/atomic"
@@ -212,8 +213,9 @@ func (g *Gate) CheckCertificate(peer, via *pki.Peer) Decision {
 
 // Call applies the tenant's policy to the call of one tool of an admitted
 // request. A tool that is not there at all is not refused: there is nothing to
-// allow. args nil are not looked at: then nothing will be called with them.
-func (d *Decision) Call(name string, args []byte) {
+// allow. args nil are not looked at: then nothing will be called with them. What
+// is to be evaluated ends with ctx, and is then refused.
+func (d *Decision) Call(ctx context.Context, name string, args []byte) {
 	if !d.OK() || d.Snapshot.Tools.Lookup(name) == nil {
 		return
 	}
@@ -222,17 +224,17 @@ func (d *Decision) Call(name string, args []byte) {
 		return
 	}
 	if c := d.condition(); c != nil && args != nil {
-		d.hold(c, name, args)
+		d.hold(ctx, c, name, args)
 	}
 }
 
 // Read applies the tenant's condition to a prompt, with its arguments, or a resource,
 // with its URI as the argument uri, of an admitted request. That the tenant may see it
 // is known: it was found in [Decision.Tools].
-func (d *Decision) Read(name string, args []byte) {
+func (d *Decision) Read(ctx context.Context, name string, args []byte) {
 	d.Used = name
 	if c := d.condition(); c != nil && d.OK() {
-		d.hold(c, name, args)
+		d.hold(ctx, c, name, args)
 	}
 }
 

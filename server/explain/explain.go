@@ -83,7 +83,7 @@ func Ask(ctx context.Context, c *config.Config, q Question) (*Report, error) {
 	unknown := false
 	if q.Tool != "" && d.OK() && !q.Admin {
 		unknown = d.Snapshot.Tools.Lookup(q.Tool) == nil
-		d.Call(q.Tool, nil)
+		d.Call(context.Background(), q.Tool, nil)
 	}
 	r.decided(&d, unknown)
 	return r, nil

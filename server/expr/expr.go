@@ -7,6 +7,7 @@
 package expr
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -23,6 +24,8 @@ import (
 const (
 	maxText = 16 << 10 // bytes
 	maxCost = 1_000_000
+
+	checkEvery = 100 // rounds of a loop, until the context is looked at
 )
 
 // A Variable is what an expression can read.
@@ -47,8 +50,15 @@ func New(variables ...Variable) (*Language, error) {
 		known.learn(v.Type)
 		opts = append(opts, cel.Variable(v.Name, v.Type.cel))
 	}
-	env, err := cel.NewCustomEnv(append([]cel.EnvOption{cel.StdLib()}, opts...)...)
+	env, err := cel.NewCustomEnv(append([]cel.EnvOption{cel.StdLib(withoutMatches), matches()}, opts...)...)
 	if err != nil {
+		return nil, err
+	}
+	guarded, err := guards(env)
+	if err != nil {
+		return nil, err
+	}
+	if env, err = env.Extend(guarded...); err != nil {
 		return nil, err
 	}
 	return &Language{env}, nil
@@ -79,7 +89,7 @@ func (l *Language) Compile(text string, want ...*Type) (*Program, error) {
 		}
 		return nil, fmt.Errorf("%q %w: %s, want %s", text, ErrType, cel.FormatCELType(out), strings.Join(names, " or "))
 	}
-	program, err := l.env.Program(checked, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize, cel.OptPartialEval))
+	program, err := l.env.Program(checked, cel.CostLimit(maxCost), cel.CostTracking(charges{}), cel.InterruptCheckFrequency(checkEvery), cel.EvalOptions(cel.OptOptimize, cel.OptPartialEval))
 	if err != nil {
 		return nil, err
 	}
@@ -128,13 +138,13 @@ func (p *Program) Uses(variable string) bool { return p.uses[variable] }
 
 // Eval evaluates the expression, and returns what it comes to as JSON has it:
 // nil, bool, int64, uint64, float64, string, []any, map[string]any; [Nothing] for
-// an optional that holds nothing.
-func (p *Program) Eval(vars map[string]any) (any, error) {
-	out, _, err := p.run.Eval(vars)
+// an optional that holds nothing. It ends with ctx.
+func (p *Program) Eval(ctx context.Context, vars map[string]any) (any, error) {
+	out, _, err := p.run.ContextEval(ctx, vars)
 	if err != nil {
 		return nil, err
 	}
-	return native(out, 0)
+	return new(output).native(out, 0)
 }
 
 // Decide evaluates an expression of type bool, of which not everything may be

@@ -59,7 +59,7 @@ func TestEval(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
-		v, err := p.Eval(map[string]any{"args": vars, "secret": "s"})
+		v, err := p.Eval(t.Context(), map[string]any{"args": vars, "secret": "s"})
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -72,11 +72,11 @@ func TestEval(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, err := p.Eval(map[string]any{"args": vars}); v != expr.Nothing || err != nil {
+	if v, err := p.Eval(t.Context(), map[string]any{"args": vars}); v != expr.Nothing || err != nil {
 		t.Errorf("nothing = %v, %v", v, err)
 	}
 	p, _ = l.Compile(`args.open`)
-	if _, err := p.Eval(map[string]any{"args": vars}); err == nil || !strings.Contains(err.Error(), "has(") {
+	if _, err := p.Eval(t.Context(), map[string]any{"args": vars}); err == nil || !strings.Contains(err.Error(), "has(") {
 		t.Errorf("what is not there: %v", err)
 	}
 }
@@ -119,7 +119,7 @@ func TestCost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Eval(map[string]any{"args": vars}); err == nil || !strings.Contains(err.Error(), "cost limit") {
+	if _, err := p.Eval(t.Context(), map[string]any{"args": vars}); err == nil || !strings.Contains(err.Error(), "cost limit") {
 		t.Errorf("2000³: %v", err)
 	}
 }

@@ -50,7 +50,7 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%q encodes to %q, then %q, %v", data, out, twice, err)
 		}
 		same(t, data, out)
-		if evaluated, err := program.JSON(map[string]any{"v": v}); err == nil && !bytes.Equal(evaluated, out) {
+		if evaluated, err := program.JSON(t.Context(), map[string]any{"v": v}); err == nil && !bytes.Equal(evaluated, out) {
 			t.Errorf("%q evaluates to %q, want %q", data, evaluated, out)
 		}
 	})
@@ -132,7 +132,7 @@ func FuzzCompile(f *testing.F) {
 		if p.String() != text {
 			t.Errorf("%q reads back as %q", text, p)
 		}
-		v, err := p.Eval(vars)
+		v, err := p.Eval(t.Context(), vars)
 		if err != nil || v == expr.Nothing {
 			return
 		}

@@ -2,6 +2,7 @@ package expr
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -114,8 +115,8 @@ func Encode(v any) (json.RawMessage, error) {
 
 // JSON evaluates the expression, and writes what it comes to; nil for [Nothing].
 // It is [Program.Eval] and [Encode] in one, and a third of the work.
-func (p *Program) JSON(vars map[string]any) (json.RawMessage, error) {
-	out, _, err := p.run.Eval(vars)
+func (p *Program) JSON(ctx context.Context, vars map[string]any) (json.RawMessage, error) {
+	out, _, err := p.run.ContextEval(ctx, vars)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (p *Program) JSON(vars map[string]any) (json.RawMessage, error) {
 	if decoded, ok := out.Value().(map[string]any); ok { // as it was read, in whole or in part
 		return appendDecoded(nil, decoded)
 	}
-	v, err := native(out, 0)
+	v, err := new(output).native(out, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -182,10 +183,29 @@ func appendDecoded(out []byte, v any) ([]byte, error) {
 	return append(out, text...), err
 }
 
+// Bounds on what an expression comes to: a loop can repeat a large value cheaply, which
+// is copied here for the first time.
+const (
+	maxOutput = 96 << 20  // bytes of texts
+	maxValues = 8_000_000 // of any kind
+)
+
+// An output counts what is turned.
+type output struct{ bytes, values int }
+
 // native turns a CEL value into one of JSON.
-func native(v ref.Val, depth int) (any, error) {
+func (o *output) native(v ref.Val, depth int) (any, error) {
 	if depth > 64 {
 		return nil, errors.New("too deep")
+	}
+	switch text := v.(type) {
+	case types.String:
+		o.bytes += len(text)
+	case types.Bytes:
+		o.bytes += len(text)
+	}
+	if o.values++; o.values > maxValues || o.bytes > maxOutput {
+		return nil, fmt.Errorf("it comes to more than %d bytes or %d values", maxOutput, maxValues)
 	}
 	switch v := v.(type) {
 	case types.Null:
@@ -213,7 +233,7 @@ func native(v ref.Val, depth int) (any, error) {
 		if !v.HasValue() {
 			return Nothing, nil
 		}
-		return native(v.GetValue(), depth+1)
+		return o.native(v.GetValue(), depth+1)
 	case *types.Err:
 		return nil, v
 	case traits.Mapper:
@@ -224,7 +244,7 @@ func native(v ref.Val, depth int) (any, error) {
 			if !ok {
 				return nil, fmt.Errorf("an object with a name that is a %s", key.Type().TypeName())
 			}
-			item, err := native(v.Get(key), depth+1)
+			item, err := o.native(v.Get(key), depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -236,7 +256,7 @@ func native(v ref.Val, depth int) (any, error) {
 	case traits.Lister:
 		out := []any{}
 		for it := v.Iterator(); it.HasNext() == types.True; {
-			item, err := native(it.Next(), depth+1)
+			item, err := o.native(it.Next(), depth+1)
 			if err != nil {
 				return nil, err
 			}

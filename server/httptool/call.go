@@ -72,7 +72,7 @@ func (p *Program) call(ctx context.Context, opts Options, call *tool.Call, scrub
 		return nil, err
 	}
 	scrub.UseSecret(secret)
-	req, err := p.request(vars, secret)
+	req, err := p.request(ctx, vars, secret)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (p *Program) call(ctx context.Context, opts Options, call *tool.Call, scrub
 		again, resolveErr := p.secret(ctx, opts, call)
 		if resolveErr == nil && (again.Value != secret.Value || again.Type == credential.OAuth2) {
 			scrub.UseSecret(again)
-			if req, err = p.request(vars, again); err == nil {
+			if req, err = p.request(ctx, vars, again); err == nil {
 				res, err = p.exchange(ctx, opts, req, again, scrub, call.Arguments)
 			}
 		}
@@ -98,7 +98,7 @@ func (p *Program) call(ctx context.Context, opts Options, call *tool.Call, scrub
 		res.body = scrub.JSON(res.body)
 	}
 	scrub.Header(res.header)
-	return p.result(vars, res)
+	return p.result(ctx, vars, res)
 }
 
 // useRequest adds the credentials of a request that its definition puts there: what

@@ -32,7 +32,7 @@ func FuzzExpand(f *testing.F) {
 		f.Add(s, "7")
 	}
 	f.Fuzz(func(t *testing.T, who, id string) {
-		out, err := tpl.expand(map[string]any{"tenant": who, "args": map[string]any{"id": id}})
+		out, err := tpl.expand(t.Context(), map[string]any{"tenant": who, "args": map[string]any{"id": id}})
 		if err != nil {
 			return
 		}
@@ -82,7 +82,7 @@ func FuzzTemplate(f *testing.F) {
 		}
 		hosts := make(map[string]bool)
 		for _, value := range []string{"x", "a/../b", "@evil.example", "evil.example/", "1"} {
-			out, err := tpl.expand(map[string]any{"tenant": "acme", "args": map[string]any{"x": value}})
+			out, err := tpl.expand(t.Context(), map[string]any{"tenant": "acme", "args": map[string]any{"x": value}})
 			if err != nil {
 				continue
 			}

@@ -2,6 +2,7 @@ package httptool
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,19 +17,19 @@ import (
 )
 
 // request evaluates the parts of the request.
-func (p *Program) request(vars map[string]any, secret *credential.Secret) (*http.Request, error) {
+func (p *Program) request(ctx context.Context, vars map[string]any, secret *credential.Secret) (*http.Request, error) {
 	if secret != nil && p.byHand {
 		vars["secret"] = secret.Value
 	}
-	address, err := p.url.expand(vars)
+	address, err := p.url.expand(ctx, vars)
 	if err != nil {
 		return nil, p.evaluated("request.url", err)
 	}
-	query, err := p.parameters(vars)
+	query, err := p.parameters(ctx, vars)
 	if err != nil {
 		return nil, err
 	}
-	body, kind, err := p.content(vars)
+	body, kind, err := p.content(ctx, vars)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func (p *Program) request(vars map[string]any, secret *credential.Secret) (*http
 		req.Header.Set("Content-Type", kind)
 	}
 	for name, e := range p.headers {
-		v, err := e.Eval(vars)
+		v, err := e.Eval(ctx, vars)
 		if err != nil {
 			return nil, p.evaluated("request.headers."+name, err)
 		}
@@ -64,10 +65,10 @@ func (p *Program) request(vars map[string]any, secret *credential.Secret) (*http
 	return req, nil
 }
 
-func (p *Program) parameters(vars map[string]any) (string, error) {
+func (p *Program) parameters(ctx context.Context, vars map[string]any) (string, error) {
 	query := make(url.Values, len(p.names))
 	for _, name := range p.names {
-		v, err := p.query[name].Eval(vars)
+		v, err := p.query[name].Eval(ctx, vars)
 		if err != nil {
 			return "", p.evaluated("request.query."+name, err)
 		}
@@ -97,18 +98,18 @@ func add(values url.Values, name string, v any) bool {
 	return ok || v == nil || v == expr.Nothing
 }
 
-func (p *Program) content(vars map[string]any) (body []byte, kind string, err error) {
+func (p *Program) content(ctx context.Context, vars map[string]any) (body []byte, kind string, err error) {
 	if p.body == nil {
 		return nil, "", nil
 	}
 	if t := p.def.Request.BodyType; t == "" || t == "json" {
-		body, err := p.body.JSON(vars)
+		body, err := p.body.JSON(ctx, vars)
 		if err != nil {
 			err = p.evaluated("request.body", err)
 		}
 		return body, "application/json", err
 	}
-	v, err := p.body.Eval(vars)
+	v, err := p.body.Eval(ctx, vars)
 	if err != nil {
 		return nil, "", p.evaluated("request.body", err)
 	}

@@ -2,6 +2,7 @@ package httptool
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -15,7 +16,7 @@ import (
 )
 
 // result makes of a response what the tool answers.
-func (p *Program) result(vars map[string]any, res *response) (*tool.Result, error) {
+func (p *Program) result(ctx context.Context, vars map[string]any, res *response) (*tool.Result, error) {
 	said := map[string]any{"status": int64(res.status), "headers": headers(res.header), "body": nil, "text": ""}
 	if utf8.Valid(res.body) {
 		said["text"] = string(res.body)
@@ -32,9 +33,9 @@ func (p *Program) result(vars map[string]any, res *response) (*tool.Result, erro
 	}
 	vars["response"] = said
 	if !ok {
-		return nil, p.failure(vars, res.status)
+		return nil, p.failure(ctx, vars, res.status)
 	}
-	out, err := p.response.JSON(vars)
+	out, err := p.response.JSON(ctx, vars)
 	if err != nil {
 		return nil, &tool.UpstreamError{Kind: tool.UpstreamFailed, Said: true, Err: fmt.Errorf("tool %s: response: %w", p.def.Name, err)}
 	}
@@ -50,13 +51,13 @@ func (p *Program) result(vars map[string]any, res *response) (*tool.Result, erro
 
 // failure is what a status that is no success comes to: what the definition says
 // of it, or in general words.
-func (p *Program) failure(vars map[string]any, status int) error {
+func (p *Program) failure(ctx context.Context, vars map[string]any, status int) error {
 	for _, key := range []string{strconv.Itoa(status), strconv.Itoa(status/100) + "xx", "default"} {
 		e := p.errors[key]
 		if e == nil {
 			continue
 		}
-		v, err := e.Eval(vars)
+		v, err := e.Eval(ctx, vars)
 		if text, ok := v.(string); err == nil && ok && text != "" {
 			return tool.Errorf("%s", text)
 		}

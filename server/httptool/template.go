@@ -1,6 +1,7 @@
 package httptool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -103,14 +104,14 @@ func closing(s string) (int, error) {
 var hostLabels = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
 
 // expand fills the template.
-func (t *template) expand(vars map[string]any) (string, error) {
+func (t *template) expand(ctx context.Context, vars map[string]any) (string, error) {
 	var b strings.Builder
 	for _, p := range t.parts {
 		if p.expr == nil {
 			b.WriteString(p.text)
 			continue
 		}
-		v, err := p.expr.Eval(vars)
+		v, err := p.expr.Eval(ctx, vars)
 		if err != nil {
 			return "", err
 		}

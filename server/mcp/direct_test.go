@@ -41,7 +41,7 @@ func newBench(t testing.TB) *bench {
 		Admit: func(r *http.Request, name string, args []byte) *auth.Decision {
 			d := auth.DecisionFrom(r.Context())
 			if name != "" {
-				d.Call(name, args)
+				d.Call(r.Context(), name, args)
 			}
 			return d
 		},

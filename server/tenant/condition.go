@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/sangate/sangate/server/expr"
@@ -40,9 +41,10 @@ func (c *Condition) UsesTool() bool { return c.program.Uses("tool") }
 // UsesToken reports whether it looks at the token.
 func (c *Condition) UsesToken() bool { return c.program.Uses("token") }
 
-// Holds evaluates it over a whole call. The error says why it does not hold.
-func (c *Condition) Holds(vars map[string]any) error {
-	v, err := c.program.Eval(vars)
+// Holds evaluates it over a whole call; one that ctx ends does not hold. The error says
+// why it does not hold.
+func (c *Condition) Holds(ctx context.Context, vars map[string]any) error {
+	v, err := c.program.Eval(ctx, vars)
 	if err != nil {
 		return fmt.Errorf("condition %q: %w", c.program, err)
 	}

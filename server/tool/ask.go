@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/sangate/sangate/server/schema"
 )
 
 // An Ask is what a tool needs from the caller's side before it can go on: a word
@@ -45,6 +47,27 @@ func (e *NeedsCapability) Error() string {
 // Has reports whether the client declares the capability.
 func (c *Call) Has(capability string) bool { return slices.Contains(c.Capabilities, capability) }
 
+// checkElicitation holds the schema of what a user is asked for to the limits of those of
+// tools: clients compile it.
+func checkElicitation(params json.RawMessage) error {
+	var asked struct {
+		Schema json.RawMessage `json:"requestedSchema"`
+	}
+	if params == nil {
+		return nil
+	}
+	if err := json.Unmarshal(params, &asked); err != nil {
+		return fmt.Errorf("the parameters of an elicitation: %w", err)
+	}
+	if asked.Schema == nil || string(asked.Schema) == "null" { // of the mode url
+		return nil
+	}
+	if _, err := schema.Compile(asked.Schema); err != nil {
+		return fmt.Errorf("requestedSchema: %w", err)
+	}
+	return nil
+}
+
 // checkAsks holds what is asked for against what the client can do: it is not
 // asked for more.
 func (c *Call) checkAsks(res *Result) error {
@@ -60,6 +83,10 @@ func (c *Call) checkAsks(res *Result) error {
 			return fmt.Errorf("the parameters of %q are not JSON", name)
 		case !c.Has(capability):
 			return &NeedsCapability{capability}
+		case ask.Method == Elicit:
+			if err := checkElicitation(ask.Params); err != nil {
+				return fmt.Errorf("%q: %w", name, err)
+			}
 		}
 	}
 	return nil

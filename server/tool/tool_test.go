@@ -57,6 +57,34 @@ func TestCompile(t *testing.T) {
 	}
 }
 
+// What a tool asks a user for has a schema within the limits of those of tools.
+func TestElicitationSchemas(t *testing.T) {
+	var defs []string
+	for i := range 40 {
+		defs = append(defs, fmt.Sprintf(`"d%d":{"allOf":[{"$ref":"#/$defs/d%d"},{"$ref":"#/$defs/d%[2]d"}]}`, i, i+1))
+	}
+	for name, tc := range map[string]struct{ params, want string }{
+		"good":          {`{"message":"m","requestedSchema":{"type":"object","properties":{"a":{"type":"string"}}}}`, ""},
+		"none":          {`{"message":"m","mode":"url","url":"https://a.example","elicitationId":"1"}`, ""},
+		"another type":  {`{"message":"m","requestedSchema":{"type":"string"}}`, `must be "object"`},
+		"no schema":     {`{"message":"m","requestedSchema":7}`, "requestedSchema: "},
+		"no parameters": {`[]`, "parameters of an elicitation"},
+		"many paths":    {`{"message":"m","requestedSchema":{"type":"object","$ref":"#/$defs/d0","$defs":{` + strings.Join(defs, ",") + `,"d40":{}}}}`, "paths"},
+		"long number":   {`{"message":"m","requestedSchema":{"type":"object","properties":{"a":{"minimum":1e999999}}}}`, "number"},
+	} {
+		asks := &tool.Tool{Name: "t", InputSchema: json.RawMessage(`{"type":"object"}`), Asks: true, Handler: func(context.Context, *tool.Call) (*tool.Result, error) {
+			return &tool.Result{Asks: map[string]tool.Ask{"a": {Method: tool.Elicit, Params: json.RawMessage(tc.params)}}}, nil
+		}}
+		if err := asks.Compile(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := asks.Call(t.Context(), &tool.Call{Capabilities: []string{tool.Elicitation}})
+		if (err == nil) != (tc.want == "") || (err != nil && !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
+		}
+	}
+}
+
 // Resources and prompts that the MCP SDK would panic on are refused when they are
 // registered.
 func TestOfferCompile(t *testing.T) {
