@@ -3,7 +3,10 @@ package server
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/sangate/sangate/server/unread"
 )
 
 // abortAfter is how long the answer to a refused request may still take once it has
@@ -11,17 +14,55 @@ import (
 // sweep, an answer ends within a second of the change that refused its caller.
 const abortAfter = 400 * time.Millisecond
 
-// An answerWriter is the ResponseWriter of an admitted request. It knows whether the
-// answer has begun, and can abort it while a handler is blocked in Write.
+// What is counted of answers that clients do not read.
+const (
+	smallAnswer  = 16 << 10 // bytes; over HTTP/1.1, with one request a connection, smaller ones are not counted
+	streamMemory = 16 << 10 // bytes that a stream of HTTP/2 holds beside its answer
+	answerPart   = 16 << 10 // bytes that HTTP/2 writes at once, so that progress is seen
+)
+
+// An answerWriter is the ResponseWriter of a request. It knows whether the answer has
+// begun and how long its client has taken nothing of it, counts the memory it holds
+// meanwhile, and can abort it while a handler is blocked in Write.
 type answerWriter struct {
 	http.ResponseWriter
-	q *request
+	server           *Server
+	q                *request
+	tenant, identity string // that its memory is counted for
+	overHTTP2        bool
+	admitted         bool // the request
+	copies, beside   int  // of what is written, and bytes beside it, that are held meanwhile
+
+	parts atomic.Uint64 // HTTP/2: writes begun and ended; odd: one is in progress
+	moved atomic.Int64  // time at which the client last took something, Unix ns
+	stuck atomic.Bool   // its connection takes nothing
 
 	mu       sync.Mutex
 	began    bool
 	ended    bool      // the handler has returned
-	aborted  bool      // by the sweep
+	aborted  bool      // by the sweep or for other answers
 	overtime time.Time // since when the answer to a refused request was seen to be under way
+
+	seenParts, seenSends uint64 // at the last sweep, which alone uses them
+}
+
+// answering returns the writer for the answer of q in the place of w. Until the request
+// is admitted, its memory counts for who the connection belongs to.
+func (s *Server) answering(q *request, w http.ResponseWriter) *answerWriter {
+	a := &q.out
+	a.ResponseWriter, a.server, a.q, a.overHTTP2 = w, s, q, q.http.ProtoMajor == 2
+	a.tenant, a.identity = q.conn.tenant, q.conn.identity
+	return a
+}
+
+// sdkCopies is how many copies of what is written over it the MCP SDK holds, as
+// TestUnreadAnswersAreBounded finds.
+const sdkCopies = 4
+
+// copied notes that the MCP SDK answers a request with a body of that size.
+func copied(r *http.Request, body int) {
+	out := &requestOf(r.Context()).out
+	out.copies, out.beside = sdkCopies, body
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -33,9 +74,48 @@ func (w *answerWriter) WriteHeader(status int) {
 }
 
 // Write implements http.ResponseWriter.
-func (w *answerWriter) Write(p []byte) (int, error) {
+func (w *answerWriter) Write(p []byte) (n int, err error) {
 	w.begin()
-	return w.ResponseWriter.Write(p)
+	if len(p) <= smallAnswer && (!w.overHTTP2 || len(p) <= buffered) {
+		return w.ResponseWriter.Write(p)
+	}
+	defer w.hold(cap(p)).Release()
+	if !w.overHTTP2 {
+		return w.ResponseWriter.Write(p)
+	}
+	for len(p) > 0 && err == nil {
+		var part int
+		w.parts.Add(1)
+		part, err = w.ResponseWriter.Write(p[:min(len(p), answerPart)])
+		w.parts.Add(1)
+		w.moved.Store(time.Now().UnixNano())
+		n, p = n+part, p[part:]
+	}
+	return n, err
+}
+
+// buffered is what net/http holds of an answer over HTTP/2 before it is sent, in bytes.
+const buffered = 4 << 10
+
+// hold counts memory until the client has read what is written meanwhile.
+func (w *answerWriter) hold(size int) *unread.Hold {
+	w.moved.Store(time.Now().UnixNano())
+	size += size*w.copies + w.beside
+	if w.overHTTP2 {
+		size += streamMemory
+	}
+	return w.server.unread.Hold(w.tenant, w.identity, int64(size), w)
+}
+
+// FlushError serves http.ResponseController.
+func (w *answerWriter) FlushError() error {
+	w.begin()
+	if w.overHTTP2 {
+		w.moved.Store(time.Now().UnixNano())
+		w.parts.Add(1)
+		defer w.parts.Add(1)
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // SetWriteDeadline serves http.ResponseController. It does not revive an aborted answer.
@@ -55,6 +135,28 @@ func (w *answerWriter) begin() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.began = true
+}
+
+func (w *answerWriter) hasBegun() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.began
+}
+
+// finish has what is buffered of an answer over HTTP/2 sent while the request counts:
+// net/http would send it when the handler has returned, and wait for a client that
+// takes nothing with nobody knowing. The first answer since the connection was idle is
+// spared that, so a client with one request at a time does not pay for it.
+func (w *answerWriter) finish() {
+	if !w.overHTTP2 || !w.hasBegun() || w.q.conn.answered.Add(1) == 1 {
+		return
+	}
+	if !w.admitted { // and nobody looks at it yet
+		w.server.finishing.add(w.q)
+		defer w.server.finishing.remove(w.q)
+	}
+	defer w.hold(buffered).Release()
+	_ = w.FlushError() // the client may be gone; nobody is left to tell
 }
 
 // end is called when the handler returns: the ResponseWriter must not be used after.
@@ -79,8 +181,13 @@ func (w *answerWriter) abortOverdue(now time.Time) {
 	case now.Sub(w.overtime) < abortAfter:
 		return
 	}
+	w.abort()
+}
+
+// abort ends the answer. Callers hold mu.
+func (w *answerWriter) abort() {
 	w.aborted = true
-	if w.q.http.ProtoMajor == 1 {
+	if !w.overHTTP2 || w.stuck.Load() {
 		w.q.conn.abort()
 		return
 	}

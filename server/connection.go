@@ -38,8 +38,11 @@ type connection struct {
 	alert      *tlsalert.Sender // of the handshake
 
 	holder
-	requests atomic.Int32 // in progress
-	used     atomic.Int64 // when the last one ended, Unix ns
+	requests atomic.Int32  // in progress
+	used     atomic.Int64  // when the last one ended, Unix ns
+	answered atomic.Int32  // over HTTP/2, since nothing was open on it
+	sends    atomic.Uint64 // writes begun and ended; odd: one is in progress
+	progress progress      // of its client; under connections.mu
 }
 
 // unbounded is the read budget of a connection whose handshake is over.
@@ -77,11 +80,14 @@ func (c *connection) read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// Write is net.Conn's. Nothing follows the alert of a refused handshake.
+// Write is net.Conn's. Nothing follows the alert of a refused handshake. Writes are
+// counted, so that others see whether the client takes anything.
 func (c *connection) Write(p []byte) (int, error) {
 	if c.alert.Sent() {
 		return len(p), nil
 	}
+	c.sends.Add(1)
+	defer c.sends.Add(1)
 	return c.Conn.Write(p)
 }
 
@@ -125,6 +131,16 @@ type connectionKey struct{}
 // withConnection is http.Server.ConnContext.
 func withConnection(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, c.(interface{ NetConn() net.Conn }).NetConn().(*connection))
+}
+
+// idled is http.Server.ConnState.
+func idled(c net.Conn, state http.ConnState) {
+	if state != http.StateIdle {
+		return
+	}
+	if c, ok := c.(interface{ NetConn() net.Conn }).NetConn().(*connection); ok {
+		c.answered.Store(0)
+	}
 }
 
 // contextOf is what the requests of a connection have from it, as net/http has it.

@@ -65,7 +65,10 @@ func (cs *connections) recheck() {
 
 // sweep closes connections whose time is over, each second, and after each
 // recheck tells how many have newly lost their anchor, until ctx ends.
-func (cs *connections) sweep(ctx context.Context, gate *auth.Gate, now func() time.Time, dropped func(n int)) {
+//
+// Those whose client has taken nothing of what is written to them for the time stall
+// it hands to stalled.
+func (cs *connections) sweep(ctx context.Context, gate *auth.Gate, now func() time.Time, dropped func(n int), stall time.Duration, stalled func(*connection)) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -81,7 +84,23 @@ func (cs *connections) sweep(ctx context.Context, gate *auth.Gate, now func() ti
 		for _, c := range cs.over(gate, now()) {
 			_ = c.Close() // the client may have been quicker
 		}
+		for _, c := range cs.stalled(stall) {
+			stalled(c)
+		}
 	}
+}
+
+// stalled returns the connections whose client has taken nothing for that long.
+func (cs *connections) stalled(limit time.Duration) (stalled []*connection) {
+	now := time.Now()
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for c := range cs.open {
+		if c.stalled(now) >= limit {
+			stalled = append(stalled, c)
+		}
+	}
+	return stalled
 }
 
 // untrusted counts the connections whose certificate newly has no chain under s.

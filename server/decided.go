@@ -55,9 +55,7 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 	}
 	defer q.Release()
 	q.tenant = d.Principal.TenantID
-	q.out.ResponseWriter, q.out.q = w, q
-	w = &q.out
-	defer q.out.end()
+	q.out.tenant, q.out.identity, q.out.admitted = d.Principal.TenantID, d.Principal.Key, true
 	s.live.add(q)
 	defer s.live.remove(q)
 	s.metrics.Streams.Inc()
@@ -66,6 +64,7 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 		next = s.traced(q, next)
 	}
 	next(w, q.http)
+	q.out.finish()
 }
 
 // listens makes an admitted request a stream of what changes. If there are too many, it

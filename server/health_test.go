@@ -13,7 +13,7 @@ func TestAlive(t *testing.T) {
 		s := &Server{live: newLive()}
 		s.built.Store(true)
 		ctx, stop := context.WithCancel(t.Context())
-		go s.live.sweep(ctx, nil, nil) // nothing is in progress, so nobody is asked
+		go s.live.sweep(ctx, nil, nil, time.Minute) // nothing is in progress, so nobody is asked
 		time.Sleep(time.Hour)
 		if err := s.Alive(); err != nil {
 			t.Errorf("it sweeps: %v", err)

@@ -24,8 +24,9 @@ import (
 // A frames is a client's end of an HTTP/2 connection that sends what it likes.
 type frames struct {
 	*http2.Framer
-	conn  *tls.Conn
-	token string
+	conn   *tls.Conn
+	token  string
+	window int // of the connection, for what is sent, as far as it has been read
 }
 
 // framesTo connects as acme, and sends the preface with settings.
@@ -43,7 +44,7 @@ func framesTo(t *testing.T, g *servertest.Gate, settings ...http2.Setting) *fram
 	if err := conn.HandshakeContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	f := &frames{Framer: http2.NewFramer(conn, conn), conn: conn, token: g.Key("acme")}
+	f := &frames{Framer: http2.NewFramer(conn, conn), conn: conn, token: g.Key("acme"), window: 65_535}
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}
@@ -202,11 +203,10 @@ func TestHTTP2Floods(t *testing.T) {
 //
 // Holds: client/http2-unread
 func TestHTTP2Unread(t *testing.T) {
-	t.Parallel()
 	text := strings.Repeat("x", 1<<20)
 	large := &tool.Tool{Name: "large", Builtin: true, InputSchema: json.RawMessage(`{"type":"object"}`),
 		Handler: func(context.Context, *tool.Call) (*tool.Result, error) { return tool.Text(text), nil }}
-	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{large}})
+	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{large}, Config: withLimits("stallTimeout: 2s")})
 	f := framesTo(t, g, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
 	if err := f.WriteWindowUpdate(0, 1<<31-1-65_535); err != nil {
 		t.Fatal(err)

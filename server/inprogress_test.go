@@ -89,7 +89,7 @@ func TestStreamLimit(t *testing.T) {
 			tooMany(t, get())
 			tooMany(t, ask(t, c, http.MethodPost, g.URL+"/mcp", listenBody, asJSON, accept, token,
 				"MCP-Protocol-Version: 2026-07-28", "Mcp-Method: subscriptions/listen"))
-			wantChange(t, g, decisions, "reason", before, map[string]float64{"ok": 2, "rate_limited": 2})
+			wantChange(t, g, decisions, "reason", before, map[string]float64{"rate_limited": 2})
 			if res := ask(t, c, http.MethodGet, g.URL+"/tools", "", token); res.StatusCode != 200 {
 				t.Errorf("a request beside the streams: %s", res.Status)
 			}

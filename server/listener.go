@@ -87,6 +87,7 @@ func (l *listener) run() error {
 			}
 			continue
 		}
+		boundUnsent(raw)
 		c := &connection{Conn: raw, readBudget: l.maxBytes, closed: func() {}}
 		from := admission.AddressOf(raw)
 		place := l.silent.Enter(from, c.Drop) // here, so that no more wait than there is room for

@@ -81,8 +81,9 @@ func (l *live) wake() {
 }
 
 // sweep cuts off the requests that would be refused now, and aborts the answers of those
-// that are still being written some time later, until ctx ends.
-func (l *live) sweep(ctx context.Context, decide func(*request) auth.Decision, cut func(*request, auth.Decision)) {
+// that are still being written some time later, until ctx ends. It cuts answers of which
+// the client takes nothing for the time stall.
+func (l *live) sweep(ctx context.Context, decide func(*request) auth.Decision, cut func(*request, auth.Decision), stall time.Duration) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	var batch []*request
@@ -107,6 +108,27 @@ func (l *live) sweep(ctx context.Context, decide func(*request) auth.Decision, c
 			if q.refused.Load() != nil {
 				q.out.abortOverdue(time.Now())
 			}
+			q.out.watch(time.Now(), stall)
+		}
+		clear(batch)
+	}
+}
+
+// watch looks at answers to requests that were not admitted, as sweep does for the
+// others, until ctx ends.
+func (l *live) watch(ctx context.Context, stall time.Duration) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	var batch []*request
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		batch = l.appendTo(batch[:0])
+		for _, q := range batch {
+			q.out.watch(time.Now(), stall)
 		}
 		clear(batch)
 	}

@@ -233,7 +233,8 @@ func TestAnswerCutAfterRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{big}, Config: func(yaml string) string {
-		return strings.ReplaceAll(yaml, "    keys:", allowAll+"    keys:")
+		const unbounded = "limits: {unreadBytes: 4000000000, perTenant: {unreadBytes: 4000000000}, perIdentity: {unreadBytes: 4000000000}}\n"
+		return strings.ReplaceAll(yaml, "    keys:", allowAll+"    keys:") + unbounded
 	}})
 	cert, token := g.Cert("acme"), "Authorization: Bearer "+g.Key("acme")
 	message := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"big","arguments":{}}}`

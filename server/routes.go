@@ -19,12 +19,11 @@ import (
 
 // Bounds on slow peers: how long head and body of a request may take to arrive,
 // and how long an answer may take to be read once the tool has had its time.
-// Event streams have their own for each event. An HTTP/2 connection that takes no byte
-// at all for writeStall is closed: it could not even be told to go away.
+// Event streams have their own for each event. Who takes nothing at all for
+// limits.stallTimeout is cut before.
 const (
 	bodyDeadline   = 10 * time.Second
 	answerDeadline = 30 * time.Second
-	writeStall     = 15 * time.Second
 )
 
 // ServeHTTP gives every request an id and refuses what no route should see. The
@@ -43,7 +42,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	retiring(w, q.conn, s.opts.Now())
-	s.enter(w, q)
+	out := s.answering(q, w)
+	defer out.end()
+	s.enter(out, q)
+	if !out.admitted {
+		out.finish()
+	}
 }
 
 // enter looks at what every request needs, and lets it go on to its route.

@@ -36,6 +36,7 @@ import (
 	"github.com/sangate/sangate/server/tenant"
 	"github.com/sangate/sangate/server/tool"
 	"github.com/sangate/sangate/server/tracing"
+	"github.com/sangate/sangate/server/unread"
 )
 
 // Options of a Server. ConfigFile is required; the rest has defaults.
@@ -73,7 +74,8 @@ type Server struct {
 	pki         *material.Keeper
 	issuers     *issuers.Book
 	gate        *auth.Gate
-	live        *live
+	live        *live // requests that are admitted
+	finishing   *live // others, whose answer is being sent
 	conns       *connections
 	backend     *backend.Backend
 	octopus     *octopus.Handler
@@ -83,6 +85,7 @@ type Server struct {
 	used        keyUse
 	journal     journal
 	limiter     *limit.Limiter
+	unread      *unread.Budget
 	proxied     forwarded.Reader
 	mcp         *mcp.Handler
 	api         *http.ServeMux // what is below /api, for admins
@@ -129,9 +132,11 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: opts, log: opts.Logger, repeated: slog.New(boundlog.NewRepeated(opts.Logger.Handler())), limits: c.Limits, reload: make(chan struct{}, 1), serving: make(chan struct{}), started: opts.Now(), loaded: opts.Now(),
-		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive(),
+		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive(), finishing: newLive(),
 		conns:   newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace),
 		limiter: limit.New(limit.Options{FailureBurst: c.Limits.FailureBurst, FailureEvery: c.Limits.FailureEvery, Now: opts.Now})}
+	s.unread = unread.New(unreadBounds(&c.Limits))
+	s.metrics.Unread(s.unread)
 	s.config.Store(c)
 	s.followLog(c.Log)
 	if s.store, err = store.Open(ctx, string(c.State), store.Options{Logger: s.log}); err != nil {

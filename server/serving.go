@@ -74,8 +74,11 @@ func (s *Server) serve(ctx context.Context) (err error) {
 	loop("keep upstreams current", s.backend.Run)
 	loop("keep OpenAPI documents current", s.backend.RunDocuments)
 	loop("note uses of keys", s.noteUse)
-	loop("decide requests again", func(ctx context.Context) { s.live.sweep(ctx, s.again, s.cutOff) })
-	loop("decide connections again", func(ctx context.Context) { s.conns.sweep(ctx, s.gate, s.opts.Now, s.dropped) })
+	loop("decide requests again", func(ctx context.Context) { s.live.sweep(ctx, s.again, s.cutOff, s.limits.StallTimeout) })
+	loop("watch answers", func(ctx context.Context) { s.finishing.watch(ctx, s.limits.StallTimeout) })
+	loop("decide connections again", func(ctx context.Context) {
+		s.conns.sweep(ctx, s.gate, s.opts.Now, s.dropped, s.limits.StallTimeout, s.connectionStalled)
+	})
 	serving.Go(func() { failed <- gateListener.run() })
 	serving.Go(func() { failed <- httpServer.Serve(gateListener) })
 	serving.Go(func() { failed <- adminServer.Serve(s.admin) })
@@ -171,7 +174,8 @@ func (s *Server) httpServer() *http.Server {
 		IdleTimeout:                  l.IdleTimeout,
 		MaxHeaderBytes:               l.MaxHeaderBytes,
 		ErrorLog:                     slog.NewLogLogger(boundlog.NewRepeated(s.log.Handler()), slog.LevelDebug),
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: int(l.MaxStreamsPerConn), WriteByteTimeout: writeStall},
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: int(l.MaxStreamsPerConn)},
+		ConnState:                    idled,
 	}
 }
 

@@ -117,6 +117,7 @@ type h2 struct {
 	token   string
 	encoder *hpack.Encoder
 	block   *bytes.Buffer
+	window  int // of the connection, for bodies
 }
 
 // Read and Close are the connection's.
@@ -134,7 +135,7 @@ func (a *arena) h2(ctx context.Context) (*h2, error) {
 		return nil, err
 	}
 	_ = conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
-	h := &h2{Conn: conn, Framer: http2.NewFramer(conn, conn), token: a.Token, block: &bytes.Buffer{}}
+	h := &h2{Conn: conn, Framer: http2.NewFramer(conn, conn), token: a.Token, block: &bytes.Buffer{}, window: 65_535}
 	h.encoder = hpack.NewEncoder(h.block)
 	_, err = io.WriteString(conn, http2.ClientPreface)
 	if err == nil {

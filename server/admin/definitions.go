@@ -44,6 +44,12 @@ func (d *definitions) gauge(name, help string, labels ...string) *prometheus.Gau
 	return d.factory.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 }
 
+// function is a gauge that asks for its value.
+func (d *definitions) function(name, help string, value func() float64) {
+	d.note("gauge", name, help, nil)
+	d.factory.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+}
+
 // histogram is one with buckets for those who scrape text, and a native one.
 func (d *definitions) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 	d.note("histogram", name, help, labels)

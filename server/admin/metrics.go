@@ -6,6 +6,7 @@ package admin
 import (
 	"crypto/tls"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,7 @@ import (
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/mcp"
 	"github.com/sangate/sangate/server/tracing"
+	"github.com/sangate/sangate/server/unread"
 )
 
 // Metrics are the gate's own, on a registry of their own.
@@ -41,6 +43,8 @@ type Metrics struct {
 	revocations   *prometheus.CounterVec
 	dropped       *prometheus.CounterVec
 	dropReasons   *prometheus.CounterVec
+	answersCut    *prometheus.CounterVec
+	unread        atomic.Pointer[unread.Budget]
 	ocsp          *prometheus.CounterVec
 	keySets       *prometheus.CounterVec
 	resolutions   *prometheus.CounterVec
@@ -97,6 +101,7 @@ func NewMetrics(version, commit string) *Metrics {
 		dropped: f.counter("sangate_trust_anchors_dropped_total",
 			"Certificates in use whose CA a reload of the trust bundle dropped: our own (server), or of connected clients (client).", "role"),
 		dropReasons:  f.counter("sangate_connections_dropped_total", "Connections dropped or refused to keep others served, by reason.", "reason"),
+		answersCut:   f.counter("sangate_answers_cut_total", "Answers cut because their client did not read them, by reason.", "reason"),
 		resolutions:  f.counter("sangate_credential_resolutions_total", "Look-ups of secrets, by what came of them.", "result"),
 		upstreamUp:   f.gauge("sangate_upstream_up", "Whether the last look at an upstream found its tools: 1, or 0.", "server"),
 		upstreamTime: f.histogram("sangate_upstream_request_duration_seconds", "Time an upstream took to answer a call.", prometheus.DefBuckets, "server"),
@@ -108,6 +113,12 @@ func NewMetrics(version, commit string) *Metrics {
 		AuditErrors:  f.counter("sangate_audit_errors_total", "Records that could not be written to the audit log.").WithLabelValues(),
 		Streams:      f.gauge("sangate_streams_open", "Requests in progress: calls and event streams.").WithLabelValues(),
 	}
+	f.function("sangate_unread_answer_bytes", "Bytes of answers in memory that clients have not read.", func() float64 {
+		if b := m.unread.Load(); b != nil {
+			return float64(b.Held())
+		}
+		return 0
+	})
 	f.gauge("sangate_build_info", "Always 1; the labels say what runs.", "version", "commit", "go").
 		WithLabelValues(version, commit, runtime.Version()).Set(1)
 	m.decided.make = func(l decisionLabels) prometheus.Counter {
@@ -155,6 +166,9 @@ func (m *Metrics) zero() {
 	}
 	for _, reason := range admission.Reasons() {
 		m.dropReasons.WithLabelValues(string(reason))
+	}
+	for _, reason := range unread.Reasons() {
+		m.answersCut.WithLabelValues(string(reason))
 	}
 	for _, result := range resolutionResults {
 		m.resolutions.WithLabelValues(result)
@@ -260,6 +274,12 @@ func (m *Metrics) Revoked(r pki.Reason, name string) {
 func (m *Metrics) ConnectionDropped(r admission.Reason) {
 	m.dropReasons.WithLabelValues(string(r)).Inc()
 }
+
+// AnswerCut counts an answer that was cut because its client does not read it.
+func (m *Metrics) AnswerCut(r unread.Reason) { m.answersCut.WithLabelValues(string(r)).Inc() }
+
+// Unread takes where the memory of answers is counted.
+func (m *Metrics) Unread(b *unread.Budget) { m.unread.Store(b) }
 
 // OCSP counts a question to a responder.
 func (m *Metrics) OCSP(o ocsp.Outcome, _ error) { m.ocsp.WithLabelValues(string(o)).Inc() }

@@ -29,11 +29,12 @@ const (
 	IdentityShare  Reason = "identity_share"  // the identity's share is used up
 	TotalFull      Reason = "total_full"      // all connections are in use
 	AdminFull      Reason = "admin_full"      // too many connections to the admin listener
+	Stalled        Reason = "stalled"         // the client took nothing of its answers
 )
 
 // Reasons lists all reasons.
 func Reasons() []Reason {
-	return []Reason{SilentFull, SilentAddress, SilentTimeout, HandshakeStall, HandshakeFull, TenantShare, IdentityShare, TotalFull, AdminFull}
+	return []Reason{SilentFull, SilentAddress, SilentTimeout, HandshakeStall, HandshakeFull, TenantShare, IdentityShare, TotalFull, AdminFull, Stalled}
 }
 
 // AddressOf returns the prefix that a connection is counted under: the IPv4

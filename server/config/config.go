@@ -206,6 +206,8 @@ type Limits struct {
 	ToolTimeout       time.Duration `yaml:"toolTimeout"`
 	DrainTimeout      time.Duration `yaml:"drainTimeout"`
 	MaxStreamsPerConn uint32        `yaml:"maxStreamsPerConnection"`
+	StallTimeout      time.Duration `yaml:"stallTimeout"` // for which a client may take nothing of its answers
+	UnreadBytes       int64         `yaml:"unreadBytes"`  // of answers that clients have not read
 	PerTenant         Defaults      `yaml:"perTenant"`
 	PerIdentity       Defaults      `yaml:"perIdentity"`  // of a tenant
 	FailureBurst      int           `yaml:"failureBurst"` // wrong tokens of one identity before it has to wait
@@ -215,8 +217,9 @@ type Limits struct {
 // Defaults are what a tenant or an identity may have at once if tenants[].limits does
 // not say.
 type Defaults struct {
-	Concurrent int `yaml:"concurrent"` // requests in progress, event streams aside
-	Streams    int `yaml:"streams"`    // event streams that are open
+	Concurrent  int   `yaml:"concurrent"`  // requests in progress, event streams aside
+	Streams     int   `yaml:"streams"`     // event streams that are open
+	UnreadBytes int64 `yaml:"unreadBytes"` // of answers that clients have not read
 }
 
 // Log is the gate's own log on standard error.
@@ -259,8 +262,10 @@ func defaults() *Config {
 			ToolTimeout:       time.Minute,
 			DrainTimeout:      10 * time.Second,
 			MaxStreamsPerConn: 100,
-			PerTenant:         Defaults{Concurrent: 1024, Streams: 5000},
-			PerIdentity:       Defaults{Concurrent: 256, Streams: 2500},
+			StallTimeout:      15 * time.Second,
+			UnreadBytes:       256 << 20,
+			PerTenant:         Defaults{Concurrent: 1024, Streams: 5000, UnreadBytes: 128 << 20},
+			PerIdentity:       Defaults{Concurrent: 256, Streams: 2500, UnreadBytes: 64 << 20},
 			FailureBurst:      10,
 			FailureEvery:      6 * time.Second,
 		},

@@ -85,6 +85,7 @@ func (h *Handler) callDirect(w http.ResponseWriter, r *http.Request, m *message,
 		b.failed(m.id)
 		tracing.Answered(ctx, 0)
 	}
+	m.forget()
 	b.send(w)
 }
 

@@ -47,6 +47,10 @@ type Options struct {
 	// Listens admits a request as a stream of what changes, before its answer begins,
 	// and records the decision; nil: all are admitted.
 	Listens func(r *http.Request) *auth.Decision
+	// Copied is called before the SDK answers a request, with the size of its body: as
+	// long as the answer is written, the SDK holds the body and some copies of the
+	// answer; nil: nobody asks.
+	Copied func(r *http.Request, body int)
 	// Traced hears of each message before it is answered; nil: nobody asks.
 	Traced  func(r *http.Request, m Message)
 	MaxBody int64 // bytes
@@ -130,15 +134,16 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, direct func(http.
 		answer.Fail(w, r, answer.Refusal(d, true))
 		return
 	}
+	msg.body = body // and nothing else holds it: see forget
 	if !direct(w, r, &msg) {
 		if id != (sessionID{}) {
-			r = h.note(id, r, &msg, body)
+			r = h.note(id, r, &msg, msg.body)
 		}
-		h.bySDK(w, r, &msg, body) // which may hold on to it
+		h.bySDK(w, r, &msg, msg.body) // which may hold on to it
 		return
 	}
-	if cap(body) <= maxReply {
-		*room = body
+	if msg.body != nil && cap(msg.body) <= maxReply {
+		*room = msg.body
 		bodies.Put(room)
 	}
 }
@@ -158,6 +163,9 @@ var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
 // bySDK has the SDK answer.
 func (h *Handler) bySDK(w http.ResponseWriter, r *http.Request, m *message, body []byte) {
+	if h.opts.Copied != nil {
+		h.opts.Copied(r, cap(body))
+	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
 	jw := &jsonWriter{ResponseWriter: w, request: r, failed: func(e *jsonrpc.Error) { h.failed(r, m, e) }}

@@ -25,6 +25,15 @@ type message struct {
 	other     bool // there is more
 
 	notifications jsontext.Value // of subscriptions/listen
+
+	body []byte // all of it
+}
+
+// forget lets go of a large body before the answer is written, which may take long.
+func (m *message) forget() {
+	if cap(m.body) > maxReply {
+		*m = message{}
+	}
 }
 
 // A client is what one says about itself.
