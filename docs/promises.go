@@ -77,6 +77,8 @@ var Promises = map[string]string{
 	"operator/special-files-refused":             "A FIFO, device, folder or oversized file in place of a configured file is refused at once and reloads go on.",
 	"operator/torn-file":                         "Half-written certificate and key files change nothing.",
 	"stranger/alert-cost":                        "A refused client gets the alert of its reason, and crypto/tls verifies no chain for it.",
+	"stranger/file-limit":                        "Connections beyond the open file limit leave those there are served, and new ones get in once files are free.",
+	"stranger/silent-crowds":                     "10,000 silent connections of one address, or 2,000 of as many addresses, leave every other client answered.",
 	"stranger/audit-line":                        "No input breaks an audit record into two lines.",
 	"stranger/audit-values":                      "Every value of an audit record is cut to 512 bytes and escaped.",
 	"stranger/bad-certificate":                   "Invalid client certificates are refused in the handshake and counted by reason.",
