@@ -9,3 +9,12 @@ import "io/fs"
 func owned(string, fs.FileInfo) error { return nil }
 
 func shared(fs.FileInfo) bool { return false }
+
+// NoFollow is the flag with which opening a symbolic link is an error, if there is one.
+const NoFollow = 0
+
+func anyoneWrites(fs.FileInfo) bool { return false }
+
+func isMount(string, fs.FileInfo) bool { return false }
+
+func ofOurGroup(fs.FileInfo) bool { return true }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sangate/sangate/pki/ownfile"
 	"github.com/sangate/sangate/pki/regularfile"
 	"github.com/sangate/sangate/pki/stepca/atomicfile"
 )
@@ -61,6 +62,9 @@ func (it *item) restore() {
 }
 
 func (it *item) read(file string) (*CRL, error) {
+	if err := ownfile.CheckNamed(file); err != nil {
+		return nil, err
+	}
 	data, err := regularfile.Read(file, MaxCRLBytes)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+
+	"github.com/sangate/sangate/pki/ownfile"
 )
 
 // Folder is a [Store] of one version of a pair after another: each lies in a
@@ -108,7 +110,7 @@ func (f Folder) save(p *Pair) error {
 	if err := os.MkdirAll(f.Dir, 0o700); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(f.Dir)
+	root, err := ownfile.OpenOutput(f.Dir)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"go.step.sm/crypto/pemutil"
 
+	"github.com/sangate/sangate/pki/ownfile"
 	"github.com/sangate/sangate/pki/stepca/atomicfile"
 )
 
@@ -65,7 +66,11 @@ func (c *Client) StoredRoots(dir string, federation bool) ([]*x509.Certificate, 
 
 // readRoots returns nothing where nothing was kept yet.
 func readRoots(name string) ([]*x509.Certificate, error) {
-	data, err := readFile(name)
+	var data []byte
+	err := ownfile.CheckNamed(name)
+	if err == nil {
+		data, err = readFile(name)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/sangate/sangate/pki/ownfile"
 )
 
 // A stream is standard output.
@@ -117,7 +119,12 @@ func (f *file) reopen() error {
 			return err // before it is opened, which some devices act on
 		}
 	}
-	next, err := os.OpenFile(f.path, os.O_CREATE|os.O_RDWR|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
+	dir, err := ownfile.OpenOutput(filepath.Dir(f.path))
+	if err != nil {
+		return advise(f.path, err)
+	}
+	defer dir.Close()
+	next, err := dir.OpenFile(filepath.Base(f.path), os.O_CREATE|os.O_RDWR|os.O_APPEND|syscall.O_NONBLOCK|ownfile.NoFollow, 0o600)
 	if err != nil {
 		return advise(f.path, err)
 	}
@@ -159,7 +166,9 @@ func (f *file) close() error {
 // somebody else.
 func vet(path string, info fs.FileInfo) error {
 	switch mode := info.Mode(); {
-	case mode.IsRegular(), mode&fs.ModeCharDevice != 0:
+	case mode.IsRegular():
+		return ownfile.CheckPrivate(path, info)
+	case mode&fs.ModeCharDevice != 0:
 		return nil
 	case mode&fs.ModeSymlink != 0:
 		return fmt.Errorf(`%s is a link: name the file itself, or "-" for standard output`, path)

@@ -9,12 +9,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/aead/subtle"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/sangate/sangate/pki/kms"
+	"github.com/sangate/sangate/pki/ownfile"
 	"github.com/sangate/sangate/pki/regularfile"
 )
 
@@ -52,6 +54,9 @@ func OpenKEK(ctx context.Context, ref string, log *slog.Logger) (KEK, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := ownfile.CheckPrivate(rest, info); err != nil && info.Mode().IsRegular() {
+			return nil, fmt.Errorf("key encryption key: %w", err)
+		}
 		if perm := info.Mode().Perm(); perm&0o077 != 0 {
 			log.Warn("others can read the key encryption key", "file", rest, "mode", perm.String())
 		}
@@ -82,7 +87,12 @@ func CreateKEK(ref string) (made bool, err error) {
 	if !ok {
 		return false, nil
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	root, err := ownfile.OpenOutput(filepath.Dir(file))
+	if err != nil {
+		return false, err
+	}
+	defer root.Close()
+	f, err := root.OpenFile(filepath.Base(file), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return false, nil
 	}
@@ -93,7 +103,7 @@ func CreateKEK(ref string) (made bool, err error) {
 	_, _ = rand.Read(key) // never fails
 	_, err = f.WriteString(base64.StdEncoding.EncodeToString(key) + "\n")
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return false, errors.Join(err, os.Remove(file))
+		return false, errors.Join(err, root.Remove(filepath.Base(file)))
 	}
 	return true, nil
 }

@@ -48,13 +48,15 @@ type Store struct {
 var ErrNotFound = errors.New("not found")
 
 // Open opens the store in dir, which is made where it is missing, and brings
-// its schema up to date. A folder made here is 0700, the files are 0600.
+// its schema up to date. A folder made here is 0700, the files are 0600. One that
+// others can write to is refused ([ownfile.CheckState]): they could put another
+// database in its place.
 func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+	if err := ownfile.MakeState(dir); err != nil {
+		return nil, fmt.Errorf("state store: %w", err)
 	}
 	file, err := filepath.Abs(filepath.Join(dir, fileName))
 	if err != nil {

@@ -8,10 +8,13 @@
 package atomicfile
 
 import (
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/sangate/sangate/pki/ownfile"
 )
 
 // A File is a name, its new content and its mode.
@@ -31,53 +34,72 @@ func Write(name string, data []byte, perm fs.FileMode) error {
 
 // Replace stages all files and then swaps them in, in the order given. The
 // content is on disk (fsync) before the first name changes. One writer at a
-// time; folders must exist.
-func Replace(files ...File) error {
+// time; folders must exist, and must not be such that any user can replace
+// files in them ([ownfile.OpenOutput]). A link in place of a file is replaced,
+// not followed.
+func Replace(files ...File) (err error) {
+	dirs := make(map[string]*os.Root)
+	defer func() {
+		for _, dir := range dirs {
+			err = errors.Join(err, dir.Close())
+		}
+	}()
+	for _, f := range files {
+		dir := filepath.Dir(f.Name)
+		if dirs[dir] != nil {
+			continue
+		}
+		root, err := ownfile.OpenOutput(dir)
+		if err != nil {
+			return err
+		}
+		dirs[dir] = root
+	}
+	return replace(dirs, files)
+}
+
+func replace(dirs map[string]*os.Root, files []File) error {
+	in := func(f File) (*os.Root, string) { return dirs[filepath.Dir(f.Name)], filepath.Base(f.Name) }
+	unstage := func(files []File) { // a private key that waits for no swap must not lie about
+		for _, f := range files {
+			root, base := in(f)
+			_ = root.Remove(Staged(base))
+		}
+	}
 	for i, f := range files {
-		if err := stage(f); err != nil {
+		root, base := in(f)
+		if err := stage(root, base, f); err != nil {
 			unstage(files[:i])
 			return err
 		}
 	}
-	var errs []error
-	dirs := map[string]bool{}
 	for i, f := range files {
-		if err := os.Rename(Staged(f.Name), f.Name); err != nil {
+		root, base := in(f)
+		if err := root.Rename(Staged(base), base); err != nil {
 			if i == 0 {
 				unstage(files) // nothing was swapped, so nothing is to be completed
 			}
 			return err
 		}
-		dirs[filepath.Dir(f.Name)] = true
 	}
-	for dir := range dirs {
-		errs = append(errs, syncDir(dir))
+	var errs []error
+	for _, root := range dirs {
+		errs = append(errs, syncDir(root))
 	}
 	return errors.Join(errs...)
 }
 
-// unstage removes what waits for a swap that will not come: a private key must
-// not lie about.
-func unstage(files []File) {
-	for _, f := range files {
-		os.Remove(Staged(f.Name))
-	}
-}
-
 // stage writes f under a name no one knows, so that what lies at Staged is
 // whole at all times.
-func stage(f File) (err error) {
-	dir, base := filepath.Split(f.Name)
-	if dir == "" {
-		dir = "."
-	}
-	tmp, err := os.CreateTemp(dir, "."+base+".tmp-*") // mode 0600
+func stage(root *os.Root, base string, f File) (err error) {
+	name := "." + base + ".tmp-" + rand.Text()
+	tmp, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			os.Remove(tmp.Name())
+			_ = root.Remove(name)
 		}
 	}()
 	_, err = tmp.Write(f.Data)
@@ -90,14 +112,14 @@ func stage(f File) (err error) {
 	if err = errors.Join(err, tmp.Close()); err != nil {
 		return err
 	}
-	if err = os.Rename(tmp.Name(), Staged(f.Name)); err != nil {
+	if err = root.Rename(name, Staged(base)); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(root)
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+func syncDir(root *os.Root) error {
+	d, err := root.Open(".")
 	if err != nil {
 		return err
 	}
