@@ -165,3 +165,30 @@ func TestLongValueQuotedInPart(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeConfigurationLoads checks that a list which is larger than a part is read whole and in order.
+func TestLargeConfigurationLoads(t *testing.T) {
+	const n = 5_000
+	var b strings.Builder
+	b.WriteString(head + "tenants:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "  - id: t%d\n    sans: [\"uri:spiffe://example.org/tenant/t%[1]d/*\"]\n", i)
+	}
+	b.WriteString("log: {level: debug}\n")
+	c, err := parse(folder(t)+"/sangate.yaml", []byte(b.String()), nil)
+	if err != nil {
+		t.Fatalf("%.500v", err)
+	}
+	for i, tenant := range c.Tenants {
+		if want := fmt.Sprintf("t%d", i); tenant.ID != want {
+			t.Fatalf("tenant %d is %s, want %s", i, tenant.ID, want)
+		}
+	}
+	if len(c.Tenants) != n || c.Log.Level != "debug" {
+		t.Errorf("%d tenants, level %s, want %d, debug", len(c.Tenants), c.Log.Level, n)
+	}
+	_, err = parse(folder(t)+"/sangate.yaml", []byte(strings.Replace(b.String(), "id: t4000\n", "id: T4000\n", 1)), nil)
+	if problems, _ := errors.AsType[Problems](err); len(problems) != 1 || problems[0].Line != strings.Count(head, "\n")+2+2*4000 {
+		t.Errorf("a bad tenant: %v, want one problem at its line", err)
+	}
+}
