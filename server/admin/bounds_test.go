@@ -71,7 +71,11 @@ func TestAdminHandshakesAreBounded(t *testing.T) {
 	l.OnDrop = func(r admission.Reason) { dropped <- r }
 	said := make(chan string, 10)
 	srv := &http.Server{ConnContext: admin.ConnContext, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(lines(said), "", 0),
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })}
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := io.Copy(io.Discard, r.Body); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+			}
+		})}
 	go func() { _ = srv.Serve(l) }() // until Close
 	defer srv.Close()
 	good := ca.Issue(t, pkitest.Leaf{DNS: []string{"prometheus.internal"}}).TLS
