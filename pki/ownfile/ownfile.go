@@ -85,7 +85,8 @@ func advise(dir string, err error) error {
 	if info, statErr := os.Stat(dir); err == nil || statErr != nil || !isMount(dir, info) {
 		return err
 	}
-	return fmt.Errorf("%w; on a volume of a container name a folder in it, such as %s, which is made with mode 0700", err, filepath.Join(dir, "state"))
+	return fmt.Errorf("%w; on a volume of a container name a folder in it, such as %s, which is made with mode 0700",
+		err, filepath.Join(dir, "state"))
 }
 
 // OpenOutput opens the folder that files of this user are written to. Names are then looked up in the folder that was

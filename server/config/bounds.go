@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -21,6 +22,9 @@ const notInParts = "that cannot be read in parts: write long lists with one entr
 // exceeded describes the first place at which data exceeds a bound, or returns "".
 // It scans without building a tree and stops at that place.
 func exceeded(data []byte) (line, col int, message string) {
+	if line, col := unclosed(data); line > 0 {
+		return line, col, fmt.Sprintf("nested deeper than %d levels", maxDepth)
+	}
 	var s scanner.Scanner
 	s.Init(string(data))
 	var n nesting
@@ -41,6 +45,27 @@ func exceeded(data []byte) (line, col int, message string) {
 			}
 		}
 	}
+}
+
+// maxUnclosed bounds the brackets that are open at a byte, those in texts and comments
+// included. The scanner takes 300 bytes for each before it returns the first.
+const maxUnclosed = 4096
+
+// unclosed returns the place at which too many brackets are open, or 0.
+func unclosed(data []byte) (line, col int) {
+	open := 0
+	for i, b := range data {
+		switch b {
+		case '[', '{':
+			open++
+		case ']', '}':
+			open = max(0, open-1)
+		}
+		if open > maxUnclosed {
+			return 1 + bytes.Count(data[:i], []byte("\n")), i - bytes.LastIndexByte(data[:i], '\n')
+		}
+	}
+	return 0, 0
 }
 
 // nesting counts the levels that are open at a token.

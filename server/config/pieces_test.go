@@ -133,7 +133,7 @@ func TestHugeConfigurationRefused(t *testing.T) {
 		"literal": "listen: |\n" + fill("  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"), "folded": "listen: >\n" + fill("  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"),
 		"quoted": "listen: \"" + fill("  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n") + "\"", "plain": "listen:\n" + fill("  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"),
 		"quotes": "a: " + strings.Repeat("\"'", maxPiece/2-10), "bad tenants": "tenants:\n" + fill("- {id: A, x: y}\n"), "tags": fill("a: !!str b\n"),
-		"empty lists": "a: [" + strings.Repeat("{}, ", maxPiece/8) + "]\n", "too many tenants": "tenants:\n" + strings.Repeat("- {}\n", maxItems+1),
+		"brackets": strings.Repeat("[", maxPiece-1), "empty lists": "a: [" + strings.Repeat("{}, ", maxPiece/8) + "]\n", "too many tenants": "tenants:\n" + strings.Repeat("- {}\n", maxItems+1),
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -145,6 +145,8 @@ func TestHugeConfigurationRefused(t *testing.T) {
 		}
 		if got := after.TotalAlloc - before.TotalAlloc; got > 1000<<20 {
 			t.Errorf("%s: allocated %d MiB, want at most 1000", name, got>>20)
+		} else if name == "brackets" && got > 4<<20 {
+			t.Errorf("%s: allocated %d bytes, want at most 4 MiB: they are not to be scanned", name, got)
 		}
 		if name == "too many tenants" && !strings.Contains(err.Error(), "more than") {
 			t.Errorf("%s: %.200v", name, err)
