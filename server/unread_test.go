@@ -83,7 +83,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 			}
 			t.Run(dialect.name+" over "+protocol, func(t *testing.T) {
 				g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{bigAnswer(size)},
-					Config: withLimits(fmt.Sprintf("maxBodyBytes: 2000000, perIdentity: {unreadBytes: %d}", bound))})
+					Config: withLimits(fmt.Sprintf("stallTimeout: 5m, maxBodyBytes: 2000000, perIdentity: {unreadBytes: %d}", bound))})
 				others(t, g)
 				n, most := 60, bound/size
 				if strings.HasSuffix(dialect.name, "events") {
