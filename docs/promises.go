@@ -38,6 +38,7 @@ var Promises = map[string]string{
 	"client/one-identity-per-name":               "A certificate has one identity or is refused.",
 	"client/one-tenant-per-name":                 "A certificate maps to one tenant or is refused.",
 	"client/origin-and-host":                     "Foreign Origin and Host headers are refused.",
+	"client/limited-log":                         "Requests over a limit, or of an identity that is locked out, write a bounded number of log lines.",
 	"client/requests-in-progress":                "Requests and event streams of one identity or tenant over its limit are refused before they cost more, by default as well.",
 	"client/revoked-before-body":                 "A caller refused between the head and the body of a request starts no tool and changes nothing.",
 	"client/revoked-certificate":                 "A revoked certificate is refused, on open connections as well.",

@@ -128,3 +128,22 @@ func TestTenantConnections(t *testing.T) {
 		})
 	}
 }
+
+// Requests over a limit do not write a line of log each.
+//
+// Holds: client/limited-log
+func TestLimitedRequestsWriteFewLines(t *testing.T) {
+	const n = 300
+	var log safeLog
+	g := limited(t, "{requestsPerSecond: 0.001, burst: 1}", servertest.Options{Log: &log})
+	c, token := g.Client(g.Cert("acme")), "Authorization: Bearer "+g.Key("acme")
+	ask(t, c, http.MethodGet, g.URL+"/tools", "", token)
+	before := g.By(decisions, "reason")
+	for range n {
+		tooMany(t, ask(t, c, http.MethodGet, g.URL+"/tools", "", token))
+	}
+	wantChange(t, g, decisions, "reason", before, map[string]float64{"rate_limited": n})
+	if lines := strings.Count(log.String(), `"reason":"rate_limited"`); lines == 0 || lines >= n {
+		t.Errorf("%d lines for %d requests, want a few", lines, n)
+	}
+}

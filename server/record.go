@@ -70,11 +70,15 @@ func (s *Server) record(q *request, d *auth.Decision, took time.Duration) {
 	if d.OK() {
 		level, message = slog.LevelDebug, "request admitted"
 	}
-	if !s.log.Enabled(q, level) {
+	log := s.log
+	if d.Reason == auth.RateLimited || d.Reason == auth.LockedOut {
+		log = s.repeated // so that what limits a client does not let it write a line for each request
+	}
+	if !log.Enabled(q, level) {
 		return
 	}
 	r := q.http
-	s.log.LogAttrs(q, level, message,
+	log.LogAttrs(q, level, message,
 		slog.String("stage", string(d.Stage)), slog.String("reason", string(d.Reason)), slog.String("detail", detail),
 		slog.String("tenant", d.Principal.TenantID), slog.String("rule", d.Rule),
 		slog.String("identity", d.Principal.Name()), slog.String("serial", d.Principal.Identity.Serial),

@@ -19,8 +19,9 @@ import (
 func unreadCases() []kase {
 	message := strings.Repeat("x", 900_000)
 	echo := `{"arguments":{"message":"` + message + `"}}`
-	const accept = "Accept: text/event-stream, application/json\r\nMcp-Protocol-Version: 2025-11-25\r\n" // the SDK answers
-	call := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"` + message + `"}}}`
+	// The MCP SDK answers those who want events.
+	const accept = "Accept: text/event-stream, application/json\r\nMcp-Protocol-Version: 2025-11-25\r\n"
+	call := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo",` + echo[1:] + `}`
 	over1 := func(name, path, head, body string) kase {
 		return kase{name: "client/unread-" + name, unit: "answer", units: 100, bounds: clientBounds,
 			attack: func(ctx context.Context, a *arena) error {
@@ -28,8 +29,8 @@ func unreadCases() []kase {
 				if err != nil {
 					return err
 				}
-				text := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\n%sContent-Length: %d\r\n\r\n%s",
-					path, a.Token, head, len(body), body)
+				text := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"+
+					"Authorization: Bearer %s\r\n%sContent-Length: %d\r\n\r\n%s", path, a.Token, head, len(body), body)
 				return a.hold(ctx, 600, func(ctx context.Context, _ int) (io.ReadCloser, error) {
 					conn, err := a.secure(ctx, config)
 					if err == nil {
@@ -81,7 +82,9 @@ func (u *unread) Read([]byte) (int, error) {
 		case <-time.After(200 * time.Millisecond):
 		}
 		var code int
-		if e := raw.Control(func(fd uintptr) { code, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR) }); e != nil || code != 0 {
+		if e := raw.Control(func(fd uintptr) {
+			code, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR)
+		}); e != nil || code != 0 {
 			return 0, io.EOF
 		}
 	}
