@@ -111,6 +111,15 @@ func TestAdminHandshakesAreBounded(t *testing.T) {
 			}
 		}
 	}
+	plain, err := http.Get("http://" + inner.Addr().String() + "/")
+	if err != nil {
+		t.Fatalf("plain HTTP: %v", err)
+	}
+	_ = plain.Body.Close()
+	if plain.StatusCode != http.StatusBadRequest {
+		t.Errorf("plain HTTP: %s, want 400", plain.Status)
+	}
+	<-said
 	for _, sends := range []string{"", "\x16\x03\x01\x02\x00half"} {
 		conn, err := net.Dial("tcp", inner.Addr().String())
 		if err != nil {

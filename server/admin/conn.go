@@ -13,6 +13,11 @@ import (
 	"github.com/sangate/sangate/server/admission"
 )
 
+const (
+	handshakeRecord = 22                     // RFC 8446, 5.1
+	restWait        = 100 * time.Millisecond // for the rest of a plain HTTP request
+)
+
 // counted is a connection that makes room when it is closed. With TLS its handshake is
 // bounded, as on the main listener; net/http bounds its time.
 type counted struct {
@@ -90,6 +95,12 @@ func (c *counted) greet(limit time.Duration) (err error) {
 			c.of.dropped(admission.SilentTimeout)
 		}
 		return err
+	}
+	if c.head[0] != handshakeRecord { // net/http answers plain HTTP, and a reset by unread bytes would overtake it
+		rest := make([]byte, 4<<10)
+		_ = c.Conn.SetReadDeadline(time.Now().Add(restWait)) // if it fails, so does Read
+		n, _ := c.Conn.Read(rest)
+		c.head = append(c.head, rest[:n]...)
 	}
 	var deadline time.Time
 	if ns := c.deadline.Load(); ns != 0 {
