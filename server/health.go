@@ -123,6 +123,7 @@ func (s *Server) whyWaiting() error {
 // renewed hears of each attempt on the server certificate and the CA's roots.
 func (s *Server) renewed(e stepca.Event) {
 	s.metrics.Renewal(e)
+	e.Err = s.redact(e.Err)
 	if e.Op == stepca.OpRoots {
 		s.roots.note(e.Err)
 		return
@@ -133,5 +134,5 @@ func (s *Server) renewed(e stepca.Event) {
 // updated hears of each certificate that somebody renews for the gate.
 func (s *Server) updated(err error) {
 	s.metrics.Update(err)
-	s.renewal.note(err)
+	s.renewal.note(s.redact(err))
 }

@@ -153,7 +153,7 @@ func (s *Server) reloadCertificates() error {
 	defer s.mu.Unlock()
 	changed, err := s.pki.Reload()
 	door, doorErr := s.reloadDoor()
-	err = errors.Join(err, doorErr)
+	err = s.redact(errors.Join(err, doorErr))
 	if err != nil || changed || door {
 		s.metrics.CertificateReload(err)
 	}

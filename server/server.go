@@ -119,7 +119,7 @@ type Server struct {
 // New loads the configuration and all it names, and opens the state store and the
 // admin listener, which answers while the first certificate is waited for. [Server.Run]
 // closes both. The error of a bad configuration is config.Problems.
-func New(ctx context.Context, opts Options) (*Server, error) {
+func New(ctx context.Context, opts Options) (_ *Server, err error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -138,6 +138,9 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	s.unread = unread.New(unreadBounds(&c.Limits))
 	s.metrics.Unread(s.unread)
 	s.config.Store(c)
+	s.log = slog.New(redacted{s.log.Handler(), s.redact})
+	s.opts.Logger = s.log
+	defer func() { err = c.Redact(err) }()
 	s.followLog(c.Log)
 	if s.store, err = store.Open(ctx, string(c.State), store.Options{Logger: s.log}); err != nil {
 		return nil, fmt.Errorf("state store: %w", err)
@@ -183,7 +186,7 @@ func (s *Server) build(ctx context.Context) error {
 	s.starting("it reads what its tools are declared by")
 	plan, err := s.backend.Prepare(ctx, s.config.Load(), startWait)
 	if err != nil {
-		return s.config.Load().Redact(err)
+		return err
 	}
 	plan.Commit()
 	catalog, err := s.catalog(s.config.Load(), &s.own, plan.Declared())

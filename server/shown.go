@@ -137,7 +137,7 @@ func (s *Server) showConnections(atMost int) console.Connections {
 func (s *Server) showUpstreams() []console.Upstream {
 	var out []console.Upstream
 	for _, u := range s.backend.Upstreams() {
-		shown := console.Upstream{Name: u.Name, Where: u.Where, Protocol: u.Protocol, Up: u.Up, Problem: u.Problem,
+		shown := console.Upstream{Name: u.Name, Where: s.config.Load().RedactText(u.Where), Protocol: u.Protocol, Up: u.Up, Problem: s.redactText(u.Problem),
 			Tools: u.Tools, Missing: u.Missing}
 		for _, l := range u.LeftOut {
 			shown.LeftOut = append(shown.LeftOut, console.LeftOut(l))

@@ -38,7 +38,7 @@ func (p *Plan) declare(ctx context.Context, wait time.Duration) error {
 		return err
 	}
 	p.documents = p.backend.library.Prepare(document.Source{Documents: p.conf.Tools.OpenAPI,
-		State: string(p.conf.State), Guard: p.guard, Hide: p.hide})
+		State: string(p.conf.State), Guard: p.guard, Hide: p.hide, Show: p.conf.RedactText})
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	p.documents.Import(ctx)

@@ -15,7 +15,6 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/sangate/sangate/pki/kms"
-	"github.com/sangate/sangate/server/credential"
 )
 
 // A decoder fills structs from a YAML tree. Unlike the library's own it goes on
@@ -30,7 +29,6 @@ type decoder struct {
 	path      string           // of the value that is being decoded
 	bad       map[string]bool  // paths whose value was refused already
 	problems  Problems
-	secrets   []string // values of the environment from variables with the name of a secret
 	redact    redactor
 	marked    map[string]bool // paths whose value, or a value below, is interpolated
 	fresh     map[int]bool    // problems with a marked value, by index
@@ -263,9 +261,6 @@ func (d *decoder) scalarText(n ast.Node) (string, bool) {
 		if !found {
 			d.fail(n, "environment variable %s is not set", ref[2:len(ref)-1])
 			ok = false
-		}
-		if name := ref[2 : len(ref)-1]; value != "" && credential.SecretName(name) && !slices.Contains(d.secrets, value) {
-			d.secrets = append(d.secrets, value)
 		}
 		d.redact.add(ref[2:len(ref)-1], value)
 		d.mark(d.path)

@@ -186,7 +186,7 @@ func (d *decoder) check(c *Config) {
 	d.checkCredentials(c.Credentials)
 	d.checkMCPServers(c)
 	d.checkTools(c)
-	c.Secrets = d.secrets
+	c.Secrets = d.redact.secrets()
 	d.checkTracing(c.Tracing)
 }
 

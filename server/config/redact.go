@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/sangate/sangate/server/credential"
 )
 
 // A redactor replaces values that came from the environment by the ${NAME} they came
@@ -23,6 +26,9 @@ func (r *redactor) add(name, value string) {
 	}
 	if r.names == nil {
 		r.names = make(map[string]string)
+	}
+	if had := r.names[value]; had != "" && credential.SecretName(had[2:len(had)-1]) {
+		return // the value of a secret stays one under another name
 	}
 	r.names[value] = "${" + name + "}"
 }
@@ -135,18 +141,66 @@ func replaceWord(text, s, name string) string {
 	}
 }
 
-// Redact returns err without values that the configuration took from the environment.
-func (c *Config) Redact(err error) error {
-	if err == nil {
-		return nil
+// secrets returns the values of variables with the name of a secret, sorted.
+func (r *redactor) secrets() []string {
+	var out []string
+	for value, name := range r.names {
+		if credential.SecretName(name[2 : len(name)-1]) {
+			out = append(out, value)
+		}
 	}
-	return &redactedError{c.redact.whole(err.Error()), err}
+	slices.Sort(out)
+	return out
 }
 
+// maxRedacted bounds the text of an error that is searched for parts of values.
+const maxRedacted = 8 << 10
+
+// Redact returns err without values that the configuration took from the environment,
+// and without parts of them. What errors.Is says of err it says of the result, too, but
+// nothing leads back to err: of the types that errors.As finds, only [Problems] is left.
+func (c *Config) Redact(err error) error {
+	if err == nil || len(c.redact.names) == 0 {
+		return err
+	}
+	if done, ok := err.(*redactedError); ok {
+		return done
+	}
+	e := &redactedError{text: c.redact.text(err.Error()), is: func(target error) bool { return errors.Is(err, target) }}
+	if problems, ok := errors.AsType[Problems](err); ok {
+		e.problems = slices.Clone(problems)
+		for i := range e.problems {
+			e.problems[i].Message = c.redact.text(e.problems[i].Message)
+		}
+	}
+	return e
+}
+
+// RedactText returns a text that holds configured values, such as a path, with values
+// from the environment replaced by the names of their variables.
+func (c *Config) RedactText(text string) string { return c.redact.whole(text) }
+
+// text replaces values before it cuts, because a part of one may be too short to be
+// found.
+func (r *redactor) text(text string) string {
+	text = r.whole(text)
+	return r.fragments(strings.ToValidUTF8(text[:min(len(text), maxRedacted)], ""))
+}
+
+// A redactedError holds no error, so that no way of printing or unwrapping it shows one.
 type redactedError struct {
-	text string
-	err  error
+	text     string
+	is       func(error) bool
+	problems Problems
 }
 
-func (e *redactedError) Error() string { return e.text }
-func (e *redactedError) Unwrap() error { return e.err }
+func (e *redactedError) Error() string        { return e.text }
+func (e *redactedError) Is(target error) bool { return e.is(target) }
+
+func (e *redactedError) As(target any) bool {
+	problems, ok := target.(*Problems)
+	if ok = ok && e.problems != nil; ok {
+		*problems = e.problems
+	}
+	return ok
+}

@@ -102,7 +102,7 @@ func (d *decoder) secretsOf(m *MCPServer) []string {
 			out = append(out, value)
 		}
 	}
-	for _, secret := range d.secrets {
+	for _, secret := range d.redact.secrets() {
 		if slices.ContainsFunc(values, func(v string) bool { return strings.Contains(v, secret) }) {
 			out = append(out, secret)
 		}

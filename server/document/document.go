@@ -55,9 +55,12 @@ func (d *document) result() *Result {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := d.current
-	r.Name, r.Where = d.conf.Name, shown(string(d.conf.Document))
+	r.Name, r.Where = d.conf.Name, d.where()
 	return &r
 }
+
+// where names the document to an operator. Callers hold mu.
+func (d *document) where() string { return d.source.Show(shown(string(d.conf.Document))) }
 
 func (d *document) use(src Source, again bool) {
 	d.mu.Lock()
@@ -179,13 +182,14 @@ func (d *document) note(err error) {
 		problem = err.Error()
 	}
 	d.mu.Lock()
+	where := d.where()
 	before, tools := d.current.Problem, len(d.current.Tools)
 	d.current.Problem, d.retry = problem, time.Time{}
 	if err != nil && d.conf.Remote() {
 		d.retry = d.library.opts.Now().Add(retryAfter)
 	}
 	d.mu.Unlock()
-	log := d.library.opts.Logger.With("name", d.conf.Name, "document", shown(string(d.conf.Document)))
+	log := d.library.opts.Logger.With("name", d.conf.Name, "document", where)
 	switch {
 	case problem != "" && problem != before && tools > 0:
 		log.Error("OpenAPI document not imported; keeping the tools of its last good copy", "tools", tools, "err", problem)

@@ -40,7 +40,8 @@ type Source struct {
 	Documents []config.OpenAPI
 	State     string // folder of the copies of documents that were fetched
 	Guard     *egress.Guard
-	Hide      func(error) error // removes secrets
+	Hide      func(error) error   // removes secrets
+	Show      func(string) string // the same for the path or URL of a document
 }
 
 // An importer is [openapi.Import].

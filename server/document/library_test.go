@@ -32,7 +32,7 @@ func library(changed func()) *Library {
 
 func source(t *testing.T, names ...string) Source {
 	t.Helper()
-	src := Source{State: t.TempDir(), Hide: func(err error) error { return err }}
+	src := Source{State: t.TempDir(), Hide: func(err error) error { return err }, Show: func(s string) string { return s }}
 	for _, name := range names {
 		file := filepath.Join(src.State, name)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
