@@ -133,6 +133,7 @@ var Promises = map[string]string{
 	"upstream/schema-messages-bounded":           "Messages of a schema check are bounded.",
 	"upstream/schema-verdict":                    "Schemas decide alike on every path.",
 	"upstream/secret-in-error":                   "A credential that an upstream repeats is removed from errors, logs, pages and results.",
+	"upstream/secret-repeated-often":             "Removing credentials from an answer takes time in proportion to its length, however often they are in it.",
 	"upstream/secret-in-pieces":                  "A repeated credential is found across chunk borders.",
 	"upstream/secret-on-stderr":                  "A credential that a command repeats is removed from the log and from results.",
 }

@@ -177,8 +177,11 @@ func (s *Scrubber) quoted(literal []byte) []byte {
 	if err != nil {
 		return literal
 	}
-	clean, err := jsontext.AppendQuote(nil, s.Bytes(text))
-	if err != nil || string(s.Bytes(text)) == string(text) {
+	clean := s.Bytes(text)
+	if string(clean) == string(text) {
+		return literal
+	}
+	if clean, err = jsontext.AppendQuote(nil, clean); err != nil {
 		return literal
 	}
 	return clean
@@ -262,60 +265,4 @@ func (r *scrubbedBody) Read(p []byte) (int, error) {
 	n := copy(p, r.out)
 	r.out = r.out[n:]
 	return n, nil
-}
-
-// scrub replaces each form in b, the leftmost first and of several at one place the longest. Unless b is whole, rest
-// is its end that may be the beginning of a form, and is not in out. Without a form in b, out is b or begins it.
-func scrub(forms [][]byte, b []byte, whole bool) (out, rest []byte) {
-	for {
-		at, length := first(forms, b)
-		if !whole {
-			if begun := beginning(forms, b); begun < len(b) && (at < 0 || begun <= at) {
-				b, rest = b[:begun], b[begun:]
-				at = -1
-			}
-		}
-		if at < 0 {
-			if out == nil {
-				return b, rest
-			}
-			return append(out, b...), rest
-		}
-		out = append(append(out, b[:at]...), Redacted...)
-		b = b[at+length:]
-	}
-}
-
-// first returns where the first form in b is, and its length; -1 without one.
-func first(forms [][]byte, b []byte) (at, length int) {
-	at = -1
-	within := b
-	for _, f := range forms {
-		if n := bytes.Index(within, f); n >= 0 && (at < 0 || n < at) {
-			at, length = n, len(f)
-			within = b[:min(len(b), at+len(forms[0]))]
-		}
-	}
-	return at, length
-}
-
-// beginning returns where the longest end of b starts that a form begins with; len(b) without one.
-func beginning(forms [][]byte, b []byte) int {
-	start := len(b)
-	if start == 0 {
-		return 0
-	}
-	last := b[len(b)-1]
-	for _, f := range forms {
-		if bytes.IndexByte(f, last) < 0 {
-			continue
-		}
-		for n := min(len(f)-1, len(b)); n > len(b)-start; n-- {
-			if f[n-1] == last && bytes.HasSuffix(b, f[:n]) {
-				start = len(b) - n
-				break
-			}
-		}
-	}
-	return start
 }
