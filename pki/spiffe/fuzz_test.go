@@ -31,12 +31,15 @@ func FuzzBundles(f *testing.F) {
 		}
 		return der
 	}
-	root := issue(&x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	other := issue(&x509.Certificate{Subject: pkix.Name{CommonName: "other"}, IsCA: true, BasicConstraintsValid: true})
-	signsNothing := issue(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCRLSign})
+	ca := func(name string, usage x509.KeyUsage) []byte {
+		return issue(&x509.Certificate{Subject: pkix.Name{CommonName: name}, KeyUsage: usage,
+			IsCA: true, BasicConstraintsValid: true})
+	}
+	root, other, signsNothing := ca("root", x509.KeyUsageCertSign), ca("other", 0), ca("lists", x509.KeyUsageCRLSign)
 	leaf := issue(&x509.Certificate{Subject: pkix.Name{CommonName: "leaf"}})
 	for _, bundles := range [][2][]byte{
-		{root, nil}, {root, other}, {slices.Concat(root, root, other), root}, {leaf, root}, {root, leaf}, {signsNothing, nil},
+		{root, nil}, {root, other}, {slices.Concat(root, root, other), root}, {leaf, root}, {root, leaf},
+		{signsNothing, nil},
 		{slices.Concat(root, leaf), slices.Concat(other, leaf)}, {nil, root}, {root[:len(root)-1], nil},
 		{slices.Concat(root, []byte{0}), nil}, {bytes.Repeat(root, maxAuthorities+1), nil},
 	} {
