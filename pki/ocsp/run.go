@@ -53,7 +53,7 @@ func (c *Cache) look(ctx context.Context, e *Entry) {
 		a, outcome, err = c.ask(ctx, e)
 		return err
 	})
-	outcome, err, changed, again := c.keep(ctx, e, a, outcome, err)
+	outcome, changed, again, err := c.keep(ctx, e, a, outcome, err)
 	if err != nil && ctx.Err() != nil { // Run ends: that says nothing about the responder
 		return
 	}
@@ -64,14 +64,14 @@ func (c *Cache) look(ctx context.Context, e *Entry) {
 
 // keep takes what came of a look, plans the next one and tells those who wait, even if
 // the answer makes it panic. again reports whether the look before had failed, too.
-func (c *Cache) keep(ctx context.Context, e *Entry, a *answer, outcome Outcome, err error) (_ Outcome, _ error, changed, again bool) {
+func (c *Cache) keep(ctx context.Context, e *Entry, a *answer, outcome Outcome, err error) (_ Outcome, changed, again bool, _ error) {
 	now := c.opts.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer e.finish()
 	e.busy = false
 	if err != nil && ctx.Err() != nil {
-		return outcome, err, false, false
+		return outcome, false, false, err
 	}
 	if err == nil {
 		if err = contain.Do(c.opts.Logger, "keep an OCSP answer", func() (err error) {
@@ -93,7 +93,7 @@ func (c *Cache) keep(ctx context.Context, e *Entry, a *answer, outcome Outcome, 
 	if e.held.Load() {
 		c.schedule(e, now)
 	}
-	return outcome, err, changed, again
+	return outcome, changed, again, err
 }
 
 // ask gets an answer about e and checks it.

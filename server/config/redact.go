@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/sangate/sangate/server/credential"
 )
@@ -58,8 +59,12 @@ func (r *redactor) whole(text string) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-// minFragment is the length from which a part of a value is replaced inside of words.
-const minFragment = 4
+// Lengths from which a part of a value is replaced: where it is a word by itself, and
+// inside of words. Ordinary words have the shorter parts in common with many values.
+const (
+	minFragment = 4
+	minInside   = 8
+)
 
 // fragments replaces, after whole values, parts of them: a parser quotes the token or
 // the port it did not understand.
@@ -94,7 +99,7 @@ func replaceParts(text, value, name string) string {
 		for i+n < len(text) && strings.Contains(value, text[i:i+n+1]) {
 			n++
 		}
-		if n >= minFragment {
+		if n >= minInside || n >= minFragment && isWord(text, i, i+n) {
 			out.WriteString(name)
 			i += n
 			continue
@@ -124,21 +129,27 @@ func spell(value string) []string {
 // replaceWord replaces s where no letter or digit is next to it.
 func replaceWord(text, s, name string) string {
 	var out strings.Builder
-	word := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 	for {
 		before, after, found := strings.Cut(text, s)
 		out.WriteString(before)
 		if !found {
 			return out.String()
 		}
-		left := strings.LastIndexFunc(before, word) == len(before)-1 && before != ""
-		if right := strings.IndexFunc(after, word) == 0; left || right {
-			out.WriteString(s)
-		} else {
+		if isWord(text, len(before), len(before)+len(s)) {
 			out.WriteString(name)
+		} else {
+			out.WriteString(s)
 		}
 		text = after
 	}
+}
+
+// isWord reports whether no letter or digit is next to text[from:to].
+func isWord(text string, from, to int) bool {
+	part := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	left, _ := utf8.DecodeLastRuneInString(text[:from])
+	right, _ := utf8.DecodeRuneInString(text[to:])
+	return !part(left) && !part(right)
 }
 
 // secrets returns the values of variables with the name of a secret, sorted.
