@@ -91,6 +91,7 @@ var Promises = map[string]string{
 	"stranger/certificate-size":                  "Certificates with oversized names, lists or extensions are refused before their chain is verified.",
 	"stranger/half-sent-hello":                   "A half-sent ClientHello times out.",
 	"stranger/handshake-bytes":                   "A handshake of too many bytes is refused, and what is logged of it stays small.",
+	"stranger/known-chains":                      "Of a client's certificates only those of its chain are remembered beyond its connection.",
 	"stranger/log-values":                        "Every logged value is cut to a fixed size and escaped.",
 	"stranger/log-volume":                        "Repeated log lines are counted and summarised, so refusals write a bounded amount of log.",
 	"stranger/metric-series":                     "Random names create no metric series.",

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -156,12 +157,41 @@ func (b *Bundle) search(sent, path []*x509.Certificate, left *int) {
 		if *left < 0 {
 			return
 		}
-		if string(c.RawSubject) != string(issuer) || slices.ContainsFunc(path, c.Equal) {
+		if string(c.RawSubject) != string(issuer) || repeats(path, c) {
 			continue
 		}
 		*left -= costOf(c)
 		b.search(sent, append(path[:len(path):len(path)], c), left)
 	}
+}
+
+// repeats reports whether crypto/x509 takes c for one of path. It does if subject, key
+// and SAN are the same, but it looks no further at the first of path with the same subject
+// and key if only one of the two has a SAN. So c may be in path more than once.
+func repeats(path []*x509.Certificate, c *x509.Certificate) bool {
+	san, has := sanOf(c)
+	for _, in := range path {
+		if !bytes.Equal(in.RawSubject, c.RawSubject) || !bytes.Equal(in.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo) {
+			continue
+		}
+		switch inSAN, inHas := sanOf(in); {
+		case inHas != has:
+			return false
+		case bytes.Equal(inSAN, san):
+			return true
+		}
+	}
+	return false
+}
+
+// sanOf returns the first SAN extension of c.
+func sanOf(c *x509.Certificate) (value []byte, ok bool) {
+	for _, e := range c.Extensions {
+		if e.Id.Equal(oidSAN) {
+			return e.Value, true
+		}
+	}
+	return nil, false
 }
 
 // costOf is what checking a signature of an issuer costs, at most about half a

@@ -1,9 +1,11 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"slices"
 	"sync"
 	"time"
 )
@@ -67,11 +69,42 @@ func (s *Snapshot) verifyKnown(sent []*x509.Certificate, now func() time.Time) (
 	if p := s.Bundle.known.get(sum); p != nil && p.Find(s, now()).Reason == "" {
 		return p, nil
 	}
+	sent, err := detached(sent)
+	if err != nil {
+		return nil, err
+	}
 	p, err := s.Verify(sent, now) // says why not, if so
-	if err == nil {
+	if err == nil && p.needs(sent[1:]) {
 		s.Bundle.known.put(sum, p)
 	}
 	return p, err
+}
+
+// detached parses certificates anew from copies. Those of crypto/tls keep the whole
+// message in memory that they came in.
+func detached(sent []*x509.Certificate) ([]*x509.Certificate, error) {
+	out := make([]*x509.Certificate, len(sent))
+	for i, c := range sent {
+		var err error
+		if out[i], err = x509.ParseCertificate(bytes.Clone(c.Raw)); err != nil {
+			return nil, refuse(BadCertificate, "unreadable: "+err.Error())
+		}
+	}
+	return out, nil
+}
+
+// needs reports whether each of the certificates is in a chain of p, and none is there
+// twice. Nobody's key is proven before chains are verified, so whoever has a copy of a good
+// certificate could else have us keep anything behind it, each time anew.
+func (p *Peer) needs(certs []*x509.Certificate) bool {
+	chains := p.anchor.Load().chains
+	for i, c := range certs {
+		if slices.ContainsFunc(certs[:i], c.Equal) ||
+			!slices.ContainsFunc(chains, func(ch *chain) bool { return slices.ContainsFunc(ch.certs[1:], c.Equal) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // PeerOf describes the client of a handshake that was done under this snapshot.

@@ -71,6 +71,37 @@ func TestKnownIsBounded(t *testing.T) {
 	}
 }
 
+// TestKnownKeepsOnlyChains: whoever has a copy of a good certificate, but not its key, can
+// put other certificates behind it. They are not kept, nor is the message they came in.
+//
+// Holds: stranger/known-chains
+func TestKnownKeepsOnlyChains(t *testing.T) {
+	ca, other := pkitest.NewCA(t, "clients"), pkitest.NewCA(t, "other")
+	intermediate := ca.Intermediate(t, "intermediate", nil)
+	leaf := intermediate.Issue(t, pkitest.Leaf{DNS: []string{"a.example"}}).Leaf
+	s := snapshotOf(t, ca, ca)
+	good := []*x509.Certificate{leaf, intermediate.Cert, ca.Cert}
+	if _, err := s.verifyKnown(good, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	p := s.Bundle.known.get(chainSum(good))
+	if p == nil || &p.Leaf.Raw[0] == &leaf.Raw[0] || &p.anchor.Load().chains[0].certs[1].Raw[0] == &intermediate.Cert.Raw[0] {
+		t.Fatal("not known, or kept together with the message")
+	}
+	for _, behind := range [][]*x509.Certificate{
+		{intermediate.Cert, other.Cert},
+		{intermediate.Cert, intermediate.Cert},
+		{intermediate.Cert, other.Intermediate(t, "x", nil).Cert, ca.Cert},
+	} {
+		if _, err := s.verifyKnown(append([]*x509.Certificate{leaf}, behind...), time.Now); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := len(s.Bundle.known.peers); n != 1 {
+		t.Errorf("%d are known, want 1", n)
+	}
+}
+
 // revoker has revoked one serial number.
 type revoker struct{ serial string }
 

@@ -104,6 +104,58 @@ func TestSignatureChecksAreBounded(t *testing.T) {
 	}
 }
 
+// TestLoopsAreCounted: of certificates of one name and key, some with a SAN and some
+// without, crypto/x509 takes the same one again and again.
+//
+// Holds: stranger/signature-count
+func TestLoopsAreCounted(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	bundle, err := NewBundle([]*x509.Certificate{pkitest.NewCA(t, "other").Cert})
+	must(t, err)
+	s := &Snapshot{Bundle: bundle}
+	x := &x509.Certificate{Subject: pkix.Name{CommonName: "x"}, SerialNumber: big.NewInt(1)}
+	sans := [][]string{nil, {"a"}, {"b"}}
+	refused, most := 0, 0
+	for kinds := range 3 * 3 * 3 * 3 * 3 {
+		var sent []*x509.Certificate
+		for n := range MaxChain {
+			template := &x509.Certificate{SerialNumber: big.NewInt(int64(n)), Subject: x.Subject, NotBefore: time.Now().Add(-time.Hour),
+				NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+			if n == 0 {
+				template.Subject.CommonName, template.IsCA = "leaf", false
+			} else {
+				template.DNSNames = sans[kinds%3]
+				kinds /= 3
+			}
+			sent = append(sent, signedWith(t, template, x, key.Public(), key))
+			if n == 0 {
+				continue
+			}
+			refusal := s.CheckSent(sent)
+			if refusal != nil {
+				refused++
+				break
+			}
+			checks := 0
+			opts := x509.VerifyOptions{Roots: s.Bundle.pool, Intermediates: x509.NewCertPool()}
+			copies := counted(sent, &checks)
+			for _, c := range copies[1:] {
+				opts.Intermediates.AddCert(c)
+			}
+			if _, err := copies[0].Verify(opts); err == nil {
+				t.Fatal("verified")
+			}
+			if most = max(most, checks); checks > maxSearch {
+				t.Fatalf("%d certificates: %d signatures checked, want at most %d", n, checks, maxSearch)
+			}
+		}
+	}
+	if refused == 0 || most < 2 {
+		t.Errorf("%d refused, at most %d signatures checked", refused, most)
+	}
+}
+
 // TestServerConfigLeavesChainsToUs: crypto/tls itself verifies no client's chain, so
 // that the bounds of CheckSent hold for every handshake.
 func TestServerConfigLeavesChainsToUs(t *testing.T) {
