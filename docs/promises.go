@@ -53,6 +53,7 @@ var Promises = map[string]string{
 	"client/tool-path":                           "The path names one tool exactly, or is not found.",
 	"client/uses-recorded":                       "Resource reads, prompt gets and completions are counted and audited as tool calls are.",
 	"client/slow-reader-served":                  "A client that reads slowly but steadily gets its whole answer.",
+	"client/request-memory":                      "Requests and what is decoded from them hold bounded memory, and every tenant gets its part of it.",
 	"client/unread-answers-bound":                "Answers that clients do not read hold bounded memory for each identity, each tenant and in total.",
 	"client/unread-answers-stall":                "A client that reads nothing of an answer is cut after the stall time.",
 	"client/weak-keys":                           "Weak keys, curves and signatures anywhere in a client's chain are refused unless the configuration admits them.",

@@ -45,6 +45,7 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 		}
 	}
 	defer q.grant.Release()
+	defer q.held.Release()
 	if !d.OK() {
 		s.record(q, d, q.took)
 		answer.Fail(w, q.http, answer.Refusal(d, q.tokenSent()))
@@ -78,6 +79,20 @@ func (s *Server) listens(r *http.Request) *auth.Decision {
 	q.doing.Store(listening)
 	s.record(q, d, q.took)
 	return d
+}
+
+// Take implements [answer.Intake]. A request for which its tenant or identity has too
+// much memory in use is refused as one over its rate is.
+func (q *request) Take(size int64) error {
+	s := q.out.server
+	if s.intake.Take(&q.held, q.out.tenant, q.out.identity, size) {
+		return nil
+	}
+	was := s.live.decision(q)
+	d := was.Refused(auth.RateLimited, time.Second)
+	d.Detail = "requests of its tenant or identity take too much memory: limits.requestBytes"
+	s.cutOff(q, d)
+	return q.refusal(q.refused.Load())
 }
 
 // cutOff records that a request in progress is refused, and ends it; only the first call

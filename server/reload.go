@@ -230,6 +230,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	old := s.config.Load()
 	s.config.Store(next)
 	s.unread.SetBounds(unreadBounds(&next.Limits))
+	s.intake.SetTotal(next.Limits.RequestBytes)
 	s.stored, s.loaded = stored, s.opts.Now()
 	behind.Commit()
 	catalog, _ := s.catalog(next, &s.own, behind.Declared()) // was tried, and offers never keep one from being made
@@ -247,7 +248,8 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 		s.log.Warn("listen, admin and state take effect at the next start")
 	}
 	limits := next.Limits
-	limits.PerTenant, limits.PerIdentity, limits.UnreadBytes = old.Limits.PerTenant, old.Limits.PerIdentity, old.Limits.UnreadBytes // in force now
+	limits.PerTenant, limits.PerIdentity = old.Limits.PerTenant, old.Limits.PerIdentity // in force now, as are these
+	limits.UnreadBytes, limits.RequestBytes = old.Limits.UnreadBytes, old.Limits.RequestBytes
 	if limits != old.Limits || !reflect.DeepEqual(next.Tracing, old.Tracing) {
 		s.log.Warn("limits and tracing take effect at the next start")
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/lifetime"
 	"github.com/sangate/sangate/server/limit"
 	"github.com/sangate/sangate/server/mcp"
@@ -48,6 +49,7 @@ type request struct {
 	decided time.Time                     // time of decision, by the server's clock
 	refused atomic.Pointer[auth.Decision] // why the request was cut off; nil: it was not
 	out     answerWriter                  // once it is admitted
+	held    intake.Hold                   // memory of its body and of what is decoded from it
 
 	header [1]string // the value of X-Request-Id
 }
@@ -108,6 +110,8 @@ func (q *request) Value(key any) any {
 		return q.id
 	case answer.FailuresKey:
 		return &q.failure
+	case answer.IntakeKey:
+		return q
 	}
 	return q.Context.Value(key)
 }

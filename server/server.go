@@ -27,6 +27,7 @@ import (
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/console"
 	"github.com/sangate/sangate/server/forwarded"
+	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/issuers"
 	"github.com/sangate/sangate/server/limit"
 	"github.com/sangate/sangate/server/material"
@@ -86,6 +87,7 @@ type Server struct {
 	journal     journal
 	limiter     *limit.Limiter
 	unread      *unread.Budget
+	intake      *intake.Budget
 	proxied     forwarded.Reader
 	mcp         *mcp.Handler
 	api         *http.ServeMux // what is below /api, for admins
@@ -135,7 +137,7 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 		metrics: admin.NewMetrics(opts.Version, opts.Commit), live: newLive(), finishing: newLive(),
 		conns:   newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace),
 		limiter: limit.New(limit.Options{FailureBurst: c.Limits.FailureBurst, FailureEvery: c.Limits.FailureEvery, Now: opts.Now})}
-	s.unread = unread.New(unreadBounds(&c.Limits))
+	s.unread, s.intake = unread.New(unreadBounds(&c.Limits)), intake.New(c.Limits.RequestBytes)
 	s.metrics.Unread(s.unread)
 	s.config.Store(c)
 	s.log = slog.New(redacted{s.log.Handler(), s.redact})

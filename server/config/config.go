@@ -208,6 +208,7 @@ type Limits struct {
 	MaxStreamsPerConn uint32        `yaml:"maxStreamsPerConnection"`
 	StallTimeout      time.Duration `yaml:"stallTimeout"` // for which a client may take nothing of its answers
 	UnreadBytes       int64         `yaml:"unreadBytes"`  // of answers that clients have not read
+	RequestBytes      int64         `yaml:"requestBytes"` // of memory for requests' bodies and what is decoded from them
 	PerTenant         Defaults      `yaml:"perTenant"`
 	PerIdentity       Defaults      `yaml:"perIdentity"`  // of a tenant
 	FailureBurst      int           `yaml:"failureBurst"` // wrong tokens of one identity before it has to wait
@@ -264,6 +265,7 @@ func defaults() *Config {
 			MaxStreamsPerConn: 100,
 			StallTimeout:      15 * time.Second,
 			UnreadBytes:       256 << 20,
+			RequestBytes:      256 << 20,
 			PerTenant:         Defaults{Concurrent: 512, Streams: 5000, UnreadBytes: 128 << 20},
 			PerIdentity:       Defaults{Concurrent: 128, Streams: 2500, UnreadBytes: 64 << 20},
 			FailureBurst:      10,
