@@ -138,9 +138,7 @@ func (l *Library) Run(ctx context.Context) {
 	for {
 		var retry <-chan time.Time
 		if wait, ok := l.pass(ctx); ok {
-			timer := time.NewTimer(wait)
-			defer timer.Stop()
-			retry = timer.C
+			retry = time.After(wait)
 		}
 		select {
 		case <-ctx.Done():

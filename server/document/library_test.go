@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,10 +52,11 @@ func source(t *testing.T, names ...string) Source {
 func TestImportThatDoesNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := library(func() {})
-		end, runs, atOnce := make(chan struct{}), 0, 0
+		end := make(chan struct{})
+		var runs, atOnce atomic.Int32
 		l.importer = fails(func() error {
-			runs++
-			atOnce = max(atOnce, len(l.slot))
+			runs.Add(1)
+			atOnce.Store(max(atOnce.Load(), int32(len(l.slot))))
 			<-end
 			return errors.New("late")
 		})
@@ -76,8 +78,8 @@ func TestImportThatDoesNotEnd(t *testing.T) {
 				t.Errorf("%s: problem %q, want the time limit", r.Name, r.Problem)
 			}
 		}
-		if runs != 1 || atOnce != 1 {
-			t.Errorf("%d imports began, %d at once, want 1: the slow one goes on", runs, atOnce)
+		if runs.Load() != 1 || atOnce.Load() != 1 {
+			t.Errorf("%d imports began, %d at once, want 1: the slow one goes on", runs.Load(), atOnce.Load())
 		}
 		cancel()
 		<-done // within the bubble: it would be a deadlock if Run waited
