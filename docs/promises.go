@@ -116,6 +116,7 @@ var Promises = map[string]string{
 	"tenant/session-own-identity":                "A session belongs to the SAN that maps its certificate: a shared name gives no access, a renewed certificate keeps it.",
 	"tenant/subscriptions-own-bound":             "However many sessions subscribe, they take no subscription of another tenant or identity.",
 	"upstream/bad-tool-left-out-alone":           "An invalid tool is left out without affecting other tools or tenants.",
+	"upstream/command-that-reads-nothing":        "A command that does not read its input holds no request beyond its own end, and is started again.",
 	"upstream/crl-bytes":                         "No bytes in place of a CRL crash the server or count as a list.",
 	"upstream/event-stream":                      "Event streams are read within bounds.",
 	"upstream/hostile-discovery":                 "A discovery document counts only for the issuer that was asked.",
@@ -138,4 +139,6 @@ var Promises = map[string]string{
 	"upstream/secret-repeated-often":             "Removing credentials from an answer takes time in proportion to its length, however often they are in it.",
 	"upstream/secret-in-pieces":                  "A repeated credential is found across chunk borders.",
 	"upstream/secret-on-stderr":                  "A credential that a command repeats is removed from the log and from results.",
+	"upstream/unasked-messages":                  "Requests and notifications that an upstream floods us with hold bounded memory and connections.",
+	"upstream/unread-progress":                   "A client that does not read the progress of its call holds up no other call.",
 }

@@ -199,7 +199,7 @@ func FuzzResponse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		const id = "sangate-7"
-		p := newPipe(nil)
+		p := newPipe(nil, 0)
 		answer := make(chan []byte, 1)
 		p.waiting[id] = answer
 		took := p.take(line)

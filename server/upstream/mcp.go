@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,11 +25,14 @@ type mcpLink struct {
 	session *sdk.ClientSession
 	end     func()    // of what the session runs over
 	raw     requester // past the SDK
+	log     *slog.Logger
+
+	room func(ctx context.Context) error // waits until there is room for a request; nil if there always is
 
 	tasks sync.Map // names of tools that are called as a task
 
 	calls    atomic.Int64
-	progress sync.Map // token → func(done, total float64, message string)
+	progress sync.Map // token → reporter
 }
 
 // connect links to the upstream, by the protocol that is configured or found.
@@ -66,8 +70,12 @@ func (s *Server) connect(ctx context.Context) (link, error) {
 func (s *Server) streamable(ctx context.Context, endpoint string) (link, error) {
 	client := s.client()
 	forSDK := *client
-	forSDK.Transport = kept{client.Transport}
-	l, err := s.session(ctx, &sdk.StreamableClientTransport{Endpoint: endpoint, HTTPClient: &forSDK, MaxEventSize: maxAnswer}, client.CloseIdleConnections)
+	ended := make(chan struct{})
+	forSDK.Transport = kept{client.Transport, newInbound(ended)}
+	l, err := s.session(ctx, &sdk.StreamableClientTransport{Endpoint: endpoint, HTTPClient: &forSDK, MaxEventSize: maxAnswer}, sync.OnceFunc(func() {
+		close(ended)
+		client.CloseIdleConnections()
+	}))
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +85,7 @@ func (s *Server) streamable(ctx context.Context, endpoint string) (link, error) 
 
 // session begins one; end is called when it is over, or has not begun.
 func (s *Server) session(ctx context.Context, transport sdk.Transport, end func()) (*mcpLink, error) {
-	l := &mcpLink{end: end}
+	l := &mcpLink{end: end, log: s.log}
 	client := sdk.NewClient(&sdk.Implementation{Name: "sangate", Version: s.opts.Version}, &sdk.ClientOptions{
 		Logger:                     s.log,
 		Capabilities:               &sdk.ClientCapabilities{}, // nobody is there to be asked
@@ -87,7 +95,7 @@ func (s *Server) session(ctx context.Context, transport sdk.Transport, end func(
 		ProgressNotificationHandler: func(_ context.Context, r *sdk.ProgressNotificationClientRequest) {
 			defer contain.Panic(s.log, "pass on progress of an upstream")
 			if report, ok := l.progress.Load(fmt.Sprint(r.Params.ProgressToken)); ok {
-				report.(func(float64, float64, string))(r.Params.Progress, r.Params.Total, r.Params.Message)
+				report.(reporter)(r.Params.Progress, r.Params.Total, r.Params.Message)
 			}
 		},
 		MultiRoundTrip: &sdk.MultiRoundTripOptions{Disabled: true},
@@ -165,13 +173,18 @@ func (out *listing) keep(list []json.RawMessage, v any, err error) ([]json.RawMe
 }
 
 func (l *mcpLink) call(ctx context.Context, name string, call *tool.Call) (*tool.Result, error) {
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
 	if _, ok := l.tasks.Load(name); ok {
 		return l.callTask(ctx, name, call)
 	}
 	params := &sdk.CallToolParams{Name: name, Arguments: call.Arguments, Meta: tracing.Meta(ctx)}
 	if call.Progress != nil {
 		token := strconv.FormatInt(l.calls.Add(1), 10)
-		l.progress.Store(token, call.Progress)
+		report, done := relay(ctx, l.log, call.Progress)
+		defer done()
+		l.progress.Store(token, report)
 		defer l.progress.Delete(token)
 		params.SetProgressToken(token)
 	}
@@ -194,12 +207,26 @@ func (l *mcpLink) call(ctx context.Context, name string, call *tool.Call) (*tool
 	return out, nil
 }
 
+// ready waits until a request can be sent.
+func (l *mcpLink) ready(ctx context.Context) error {
+	if l.room == nil {
+		return nil
+	}
+	return l.room(ctx)
+}
+
 func (l *mcpLink) read(ctx context.Context, uri string) (*tool.Result, error) {
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
 	res, err := l.session.ReadResource(ctx, &sdk.ReadResourceParams{URI: uri, Meta: tracing.Meta(ctx)})
 	return encoded(res, err)
 }
 
 func (l *mcpLink) prompt(ctx context.Context, name string, args map[string]string) (*tool.Result, error) {
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
 	res, err := l.session.GetPrompt(ctx, &sdk.GetPromptParams{Name: name, Arguments: args, Meta: tracing.Meta(ctx)})
 	return encoded(res, err)
 }

@@ -11,7 +11,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -116,81 +115,4 @@ func (o *overHTTP) request(ctx context.Context, method string, params any) (json
 		}
 	}
 	return nil, errors.Join(errors.New("the stream ended before the answer"), events.Err())
-}
-
-// overPipe sends requests to a command, between those of the SDK, and keeps the
-// responses to them from it.
-type overPipe struct {
-	out io.WriteCloser
-
-	write   sync.Mutex // one line at a time
-	mu      sync.Mutex
-	waiting map[string]chan []byte
-	ended   chan struct{} // closed by close
-	once    sync.Once
-}
-
-func newPipe(out io.WriteCloser) *overPipe {
-	return &overPipe{out: out, waiting: make(map[string]chan []byte), ended: make(chan struct{})}
-}
-
-// Write takes whole messages from the SDK.
-func (o *overPipe) Write(p []byte) (int, error) {
-	o.write.Lock()
-	defer o.write.Unlock()
-	return o.out.Write(p)
-}
-
-func (o *overPipe) Close() error {
-	o.once.Do(func() { close(o.ended) })
-	return o.out.Close()
-}
-
-// take reports whether a line is the response to a request of ours.
-func (o *overPipe) take(line []byte) bool {
-	if !bytes.Contains(line, []byte(`"`+ownID)) {
-		return false
-	}
-	var m struct {
-		ID string `json:"id"`
-	}
-	if json.Unmarshal(line, &m) != nil {
-		return false
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	c, ok := o.waiting[m.ID]
-	if ok {
-		c <- bytes.Clone(line)
-		delete(o.waiting, m.ID)
-	}
-	return ok
-}
-
-func (o *overPipe) request(ctx context.Context, method string, params any) (json.RawMessage, error) {
-	id, body, err := newRequest(method, params)
-	if err != nil {
-		return nil, err
-	}
-	answer := make(chan []byte, 1)
-	o.mu.Lock()
-	o.waiting[id] = answer
-	o.mu.Unlock()
-	defer func() {
-		o.mu.Lock()
-		delete(o.waiting, id)
-		o.mu.Unlock()
-	}()
-	if _, err := o.Write(append(body, '\n')); err != nil {
-		return nil, err
-	}
-	select {
-	case data := <-answer:
-		result, _, err := responseTo(id, data)
-		return result, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-o.ended:
-		return nil, errors.New("the command has ended")
-	}
 }

@@ -41,13 +41,26 @@ func (s *Server) spawn(ctx context.Context) (link, error) {
 	if err != nil {
 		return nil, err
 	}
-	pipe := newPipe(p.in)
-	reader := &lines{source: io.NopCloser(p.out), in: bufio.NewReader(p.out), take: s.containedTake(pipe.take), scrub: s.scrub.Bytes}
-	l, err := s.session(ctx, &sdk.IOTransport{Reader: reader, Writer: pipe, MaxLineLength: 2 * maxAnswer}, p.stop)
+	pipe := newPipe(p.in, s.conf.Timeout())
+	s.background.Go(pipe.write)
+	bounds := newInbound(pipe.ended)
+	take := s.containedTake(func(line []byte) bool { return pipe.take(line) || !bounds.passes(line) })
+	reader := &lines{source: io.NopCloser(p.out), in: bufio.NewReader(p.out), take: take, scrub: s.scrub.Bytes}
+	l, err := s.session(ctx, &sdk.IOTransport{Reader: reader, Writer: pipe, MaxLineLength: 2 * maxAnswer}, func() {
+		_ = pipe.Close()
+		p.stop()
+	})
 	if err != nil {
 		return nil, err
 	}
-	l.raw = pipe
+	l.raw, l.room = pipe, pipe.room
+	s.background.Go(func() {
+		<-pipe.ended
+		if pipe.failure() != nil { // a command that does not read its input is started again
+			s.drop(l)
+			s.Wake()
+		}
+	})
 	// Told at once when it ends by itself: the next look starts it again.
 	s.background.Go(func() {
 		<-p.done
@@ -69,27 +82,27 @@ func (s *Server) containedTake(take func([]byte) bool) func([]byte) bool {
 // A process is a running command.
 type process struct {
 	cmd  *exec.Cmd
-	in   io.WriteCloser
+	in   *os.File
 	out  *os.File
 	done chan struct{}
 	once sync.Once
 }
 
 func start(cmd *exec.Cmd, log *slog.Logger, scrub *credential.Scrubber) (*process, error) {
-	in, err := cmd.StdinPipe()
+	read, in, err := os.Pipe() // not StdinPipe: that takes no deadline
 	if err != nil {
 		return nil, err
 	}
 	// Not StdoutPipe: Wait would close it under the reader.
 	out, write, err := os.Pipe()
 	if err != nil {
-		return nil, errors.Join(err, in.Close())
+		return nil, errors.Join(err, read.Close(), in.Close())
 	}
-	cmd.Stdout, cmd.Stderr = write, &logged{log: log, scrub: scrub}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = read, write, &logged{log: log, scrub: scrub}
 	cmd.WaitDelay = time.Second // others may hold its standard error
 	ownGroup(cmd)
 	err = cmd.Start()
-	_ = write.Close()
+	_, _ = read.Close(), write.Close()
 	if err != nil {
 		return nil, errors.Join(err, in.Close(), out.Close())
 	}

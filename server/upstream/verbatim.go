@@ -95,17 +95,21 @@ func structured(content any) (json.RawMessage, error) {
 }
 
 // kept is a RoundTripper for the SDK, by which each message in an answer is made
-// verbatim.
-type kept struct{ base http.RoundTripper }
+// verbatim, and those that answer nothing are bounded.
+type kept struct {
+	base    http.RoundTripper
+	inbound *inbound
+}
 
 func (k kept) RoundTrip(r *http.Request) (*http.Response, error) {
-	res, err := k.base.RoundTrip(r)
+	res, err := begun(k.base, r)
 	if err != nil {
 		return nil, err
 	}
 	switch kind, _, _ := mime.ParseMediaType(contentType(res)); kind {
 	case eventStream:
-		res.Body = &lines{source: res.Body, in: bufio.NewReader(res.Body), prefix: []byte("data:")}
+		made := &lines{source: res.Body, in: bufio.NewReader(res.Body), prefix: []byte("data:")}
+		res.Body = &events{source: made, in: bufio.NewReader(made), passes: k.inbound.passes}
 	case "application/json":
 		res.Body = &whole{source: res.Body}
 	}

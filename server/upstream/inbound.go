@@ -1,0 +1,150 @@
+package upstream
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Bounds on what an upstream sends beside its answers: the SDK queues notifications, and starts a goroutine for each
+// request, without a limit.
+const (
+	maxUnasked    = 64 << 10 // bytes of a request or notification; larger ones are dropped
+	unaskedPerSec = 1000     // of both; further ones are read later
+	unaskedPiece  = 4 << 10  // bytes that count as one
+	askedPerSec   = 1        // requests, such as ping; further ones are dropped
+	askedBurst    = 10
+)
+
+// inbound bounds the requests and notifications that come in one session. Responses pass.
+type inbound struct {
+	all, requests *rate.Limiter
+	ended         <-chan struct{} // the session's end
+}
+
+func newInbound(ended <-chan struct{}) *inbound {
+	all := rate.NewLimiter(unaskedPerSec, unaskedPerSec)
+	return &inbound{all: all, requests: rate.NewLimiter(askedPerSec, askedBurst), ended: ended}
+}
+
+// passes reports whether the SDK may have a message. It waits while there are too many. It takes more messages for
+// requests than the SDK does (names of members in any case), never fewer.
+func (i *inbound) passes(message []byte) bool {
+	var m struct {
+		ID     json.RawMessage `json:"id"`
+		Method json.RawMessage `json:"method"`
+	}
+	if json.Unmarshal(message, &m) != nil || m.Method == nil {
+		return true // a response, or what the SDK ends the session for
+	}
+	cost := min(1+len(message)/unaskedPiece, unaskedPerSec)
+	if wait := i.all.ReserveN(time.Now(), cost).Delay(); wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-i.ended:
+			return false
+		}
+	}
+	return len(message) <= maxUnasked && (m.ID == nil || i.requests.Allow())
+}
+
+// responseTime is how long the head of an answer may take if nobody waits for it: the SDK sends responses to requests
+// of the upstream, and notifications, without a limit.
+const responseTime = 10 * time.Second
+
+// begun sends a request and returns its response, the head of which takes at most responseTime if r has no deadline.
+func begun(base http.RoundTripper, r *http.Request) (*http.Response, error) {
+	if _, limited := r.Context().Deadline(); limited || r.Method != http.MethodPost {
+		return base.RoundTrip(r)
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	timer := time.AfterFunc(responseTime, cancel)
+	res, err := base.RoundTrip(r.WithContext(ctx))
+	timer.Stop()
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	res.Body = &canceling{res.Body, cancel}
+	return res, nil
+}
+
+// canceling cancels a request when the body of its response is closed.
+type canceling struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (c *canceling) Close() error {
+	defer c.cancel()
+	return c.ReadCloser.Close()
+}
+
+// events reads an event stream and drops the data of events that inbound does not pass. Everything else stays as it
+// is. It takes lines and fields apart as the SDK does.
+type events struct {
+	source io.ReadCloser
+	in     *bufio.Reader
+	passes func(message []byte) bool
+	out    []byte
+	err    error
+}
+
+func (e *events) Read(p []byte) (int, error) {
+	for len(e.out) == 0 {
+		if e.err != nil {
+			return 0, e.err
+		}
+		e.out, e.err = e.next()
+	}
+	n := copy(p, e.out)
+	e.out = e.out[n:]
+	return n, nil
+}
+
+func (e *events) Close() error { return e.source.Close() }
+
+// next returns one event with the blank line that ends it.
+func (e *events) next() (event []byte, err error) {
+	var message []byte
+	data := 0 // lines of it
+	for line := 0; err == nil; line = len(event) {
+		for {
+			var part []byte
+			part, err = e.in.ReadSlice('\n')
+			if event = append(event, part...); len(event) > maxAnswer {
+				return nil, errors.New("an event that is too long")
+			}
+			if !errors.Is(err, bufio.ErrBufferFull) {
+				break
+			}
+		}
+		text := bytes.TrimRight(event[line:], "\r\n")
+		if len(text) == 0 {
+			break
+		}
+		if value, ok := bytes.CutPrefix(text, []byte("data:")); ok {
+			if data++; data > 1 {
+				message = append(message, '\n')
+			}
+			message = append(message, bytes.TrimSpace(value)...)
+		}
+	}
+	if data == 0 || e.passes(message) {
+		return event, err
+	}
+	var rest []byte
+	for line := range bytes.Lines(event) {
+		if !bytes.HasPrefix(line, []byte("data:")) {
+			rest = append(rest, line...)
+		}
+	}
+	return rest, err
+}
