@@ -53,6 +53,8 @@ var Promises = map[string]string{
 	"client/tool-path":                           "The path names one tool exactly, or is not found.",
 	"client/uses-recorded":                       "Resource reads, prompt gets and completions are counted and audited as tool calls are.",
 	"client/slow-reader-served":                  "A client that reads slowly but steadily gets its whole answer.",
+	"client/audit-flood":                         "A flood of refused or broken requests writes bounded audit records, which say how many there were.",
+	"client/refusals-log":                        "Refusals of one client write a few log lines a second and their number, and hide none of others.",
 	"client/request-memory":                      "Requests and what is decoded from them hold bounded memory, and every tenant gets its part of it.",
 	"client/unread-answers-bound":                "Answers that clients do not read hold bounded memory for each identity, each tenant and in total.",
 	"client/unread-answers-stall":                "A client that reads nothing of an answer is cut after the stall time.",

@@ -48,5 +48,5 @@ func (s *Server) auditFailure(q *request, d *auth.Decision, f *answer.Failure) {
 	}
 	out := who(audit.BadRequest, q.http, d)
 	out.Stage, out.Reason, out.Outcome, out.Duration = string(d.Stage), string(d.Reason), f.Code, q.took
-	s.journal.write(out)
+	s.journal.writeOften(out)
 }

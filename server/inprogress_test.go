@@ -3,6 +3,8 @@ package server_test
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -145,5 +147,40 @@ func TestLimitedRequestsWriteFewLines(t *testing.T) {
 	wantChange(t, g, decisions, "reason", before, map[string]float64{"rate_limited": n})
 	if lines := strings.Count(log.String(), `"reason":"rate_limited"`); lines == 0 || lines >= n {
 		t.Errorf("%d lines for %d requests, want a few", lines, n)
+	}
+}
+
+// Refused and broken requests that lead to no lockout write few lines of log and of the
+// audit log, and are all counted.
+//
+// Holds: client/audit-flood
+// Holds: client/refusals-log
+func TestFloodWritesFewRecords(t *testing.T) {
+	const n = 400
+	for name, flood := range map[string]struct{ path, reason, field, token string }{
+		"no token":  {"/tools", "token_missing", `"reason":"token_missing"`, ""},
+		"bad paths": {"/nowhere", "ok", `"outcome":"not_found"`, "acme"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log safeLog
+			g := servertest.Start(t, servertest.Options{Log: &log, Config: func(yaml string) string { return yaml + "audit: {file: audit.jsonl}\n" }})
+			c, before := g.Client(g.Cert("acme")), g.By(decisions, "reason")
+			var token []string
+			if flood.token != "" {
+				token = append(token, "Authorization: Bearer "+g.Key(flood.token))
+			}
+			for range n {
+				ask(t, c, http.MethodGet, g.URL+flood.path, "", token...)
+			}
+			wantChange(t, g, decisions, "reason", before, map[string]float64{flood.reason: n})
+			if lines := strings.Count(log.String(), `"msg":"request refused"`); lines >= n/2 {
+				t.Errorf("%d lines of log for %d requests, want a few", lines, n)
+			}
+			g.Stop()
+			text, err := os.ReadFile(filepath.Join(g.Dir, "audit.jsonl"))
+			if lines := strings.Count(string(text), flood.field); err != nil || lines == 0 || lines >= n/2 {
+				t.Errorf("%d records for %d requests, want few: %v", lines, n, err)
+			}
+		})
 	}
 }

@@ -71,8 +71,8 @@ func (s *Server) record(q *request, d *auth.Decision, took time.Duration) {
 		level, message = slog.LevelDebug, "request admitted"
 	}
 	log := s.log
-	if d.Reason == auth.RateLimited || d.Reason == auth.LockedOut {
-		log = s.repeated // so that what limits a client does not let it write a line for each request
+	if !d.OK() && !d.Failure() {
+		log = s.repeated // nothing else bounds how many there are: failures lead to a lockout
 	}
 	if !log.Enabled(q, level) {
 		return

@@ -43,6 +43,8 @@ type Log struct {
 	missing int       // records not told of yet
 	last    error     // why the last of them is missing
 	told    time.Time // when
+
+	often often
 }
 
 // A sink is where lines go. A line comes with a newline before it, too, which
@@ -179,6 +181,7 @@ func (l *Log) Close() error {
 	if l == nil {
 		return nil
 	}
+	l.flushAll()
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()

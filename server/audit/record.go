@@ -70,7 +70,8 @@ type Record struct {
 	Action      string        `json:"action,omitempty"` // of a change: key.mint
 	Object      string        `json:"object,omitempty"` // of a change: k1
 	Outcome     string        `json:"outcome,omitempty"`
-	Duration    time.Duration `json:"-"` // "durationMs", to the microsecond; 0 is left out, but not of a use
+	Records     int           `json:"records,omitempty"` // that it stands for, if more than 1; see [Log.WriteOften]
+	Duration    time.Duration `json:"-"`                 // "durationMs", to the microsecond; 0 is left out, but not of a use
 }
 
 // line is a Record as it is written.

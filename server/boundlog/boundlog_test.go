@@ -59,3 +59,27 @@ func TestRepeatedLinesAreCounted(t *testing.T) {
 		}
 	})
 }
+
+// Lines of one client do not take the place of another's.
+//
+// Holds: client/refusals-log
+func TestRepeatedLinesOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := slog.New(boundlog.NewRepeated(slog.NewTextHandler(&out, nil)))
+		for range 1_000 {
+			log.Info("request refused", "tenant", "acme", "serial", "1")
+			log.Info("request refused", "tenant", "", "serial", "2")
+		}
+		log.Info("request refused", "tenant", "globex", "serial", "3")
+		log.Info("request refused", "tenant", "", "serial", "4")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		text := out.String()
+		for want, n := range map[string]int{"tenant=acme": 11, "serial=2": 11, "tenant=globex": 1, "serial=4": 1, "more=990": 2} {
+			if got := strings.Count(text, want); got != n {
+				t.Errorf("%d lines with %s, want %d", got, want, n)
+			}
+		}
+	})
+}
