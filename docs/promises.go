@@ -117,6 +117,8 @@ var Promises = map[string]string{
 	"tenant/lockout-own-identity":                "Wrong tokens lock out only the tenant and the SAN that maps the certificate, not others that share a name.",
 	"tenant/session-own-identity":                "A session belongs to the SAN that maps its certificate: a shared name gives no access, a renewed certificate keeps it.",
 	"tenant/subscriptions-own-bound":             "However many sessions subscribe, they take no subscription of another tenant or identity.",
+	"upstream/answer-memory":                     "Answers of backends and what is decoded from them hold bounded memory for each identity, each tenant and in total.",
+	"upstream/answer-of-one-call":                "An answer that cannot be read, or whose client has gone, ends its own call only.",
 	"upstream/bad-tool-left-out-alone":           "An invalid tool is left out without affecting other tools or tenants.",
 	"upstream/command-that-reads-nothing":        "A command that does not read its input holds no request beyond its own end, and is started again.",
 	"upstream/crl-bytes":                         "No bytes in place of a CRL crash the server or count as a list.",

@@ -45,7 +45,7 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 		}
 	}
 	defer q.grant.Release()
-	defer q.held.Release()
+	defer q.memory.release()
 	if !d.OK() {
 		s.record(q, d, q.took)
 		answer.Fail(w, q.http, answer.Refusal(d, q.tokenSent()))
@@ -85,9 +85,22 @@ func (s *Server) listens(r *http.Request) *auth.Decision {
 // much memory in use is refused as one over its rate is.
 func (q *request) Take(size int64) error {
 	s := q.out.server
-	if s.intake.Take(&q.held, q.out.tenant, q.out.identity, size) {
+	if q.memory.take(s.intake, &q.out, size, 0) {
 		return nil
 	}
+	return q.tooMuch()
+}
+
+// TakeAnswer implements [intake.Taker].
+func (q *request) TakeAnswer(more int64) error {
+	if q.memory.take(q.out.server.intake, &q.out, 0, more) {
+		return nil
+	}
+	return q.tooMuch()
+}
+
+func (q *request) tooMuch() error {
+	s := q.out.server
 	was := s.live.decision(q)
 	d := was.Refused(auth.RateLimited, time.Second)
 	d.Detail = "requests of its tenant or identity take too much memory: limits.requestBytes"

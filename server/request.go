@@ -49,7 +49,7 @@ type request struct {
 	decided time.Time                     // time of decision, by the server's clock
 	refused atomic.Pointer[auth.Decision] // why the request was cut off; nil: it was not
 	out     answerWriter                  // once it is admitted
-	held    intake.Hold                   // memory of its body and of what is decoded from it
+	memory  memory                        // of its body, of backends' answers, and of what is decoded from them
 
 	header [1]string // the value of X-Request-Id
 }
@@ -110,7 +110,7 @@ func (q *request) Value(key any) any {
 		return q.id
 	case answer.FailuresKey:
 		return &q.failure
-	case answer.IntakeKey:
+	case answer.IntakeKey, intake.TakerKey:
 		return q
 	}
 	return q.Context.Value(key)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/expr"
+	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/tool"
 	"github.com/sangate/sangate/server/tracing"
 )
@@ -246,11 +247,31 @@ func (p *Program) receive(client *http.Client, req *http.Request) (*response, er
 		return nil, err
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, p.def.MaxBytes+1))
+	taken := intake.AnswerTo(req.Context())
+	body, err := io.ReadAll(&counted{io.LimitReader(res.Body, p.def.MaxBytes+1), taken, 0})
 	if err == nil && int64(len(body)) > p.def.MaxBytes {
 		err = fmt.Errorf("%w: more than %d bytes", errTooLarge, p.def.MaxBytes)
 	}
+	if err == nil && len(body) > intake.Free && isJSON(res.Header) {
+		err = taken.Grow(intake.Weight(body))
+	}
 	return &response{res.StatusCode, res.Header, body}, err
+}
+
+// counted counts what is read as memory of its request.
+type counted struct {
+	io.Reader
+	taken *intake.Answer
+	read  int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.read += int64(n)
+	if grown := c.taken.Grow(2 * c.read); grown != nil {
+		return 0, grown
+	}
+	return n, err
 }
 
 func isJSON(header http.Header) bool {

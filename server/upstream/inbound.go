@@ -3,14 +3,18 @@ package upstream
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/sangate/sangate/server/intake"
 )
 
 // Bounds on what an upstream sends beside its answers: the SDK queues notifications, and starts a goroutine for each
@@ -87,12 +91,26 @@ func (c *canceling) Close() error {
 	return c.ReadCloser.Close()
 }
 
+// light counts what a message takes when the SDK decodes it, and refuses what takes more than one message may.
+func light(message []byte, taken *intake.Answer) error {
+	if len(message) <= intake.Free {
+		return nil
+	}
+	weight := intake.Weight(message)
+	if weight > intake.MaxWeight {
+		return fmt.Errorf("a message of %d bytes that takes about %d when it is decoded; at most %d may",
+			len(message), weight, intake.MaxWeight)
+	}
+	return taken.Grow(weight)
+}
+
 // events reads an event stream and drops the data of events that inbound does not pass. Everything else stays as it
 // is. It takes lines and fields apart as the SDK does.
 type events struct {
 	source io.ReadCloser
 	in     *bufio.Reader
 	passes func(message []byte) bool
+	taken  *intake.Answer
 	out    []byte
 	err    error
 }
@@ -138,7 +156,7 @@ func (e *events) next() (event []byte, err error) {
 		}
 	}
 	if data == 0 || e.passes(message) {
-		return event, err
+		return event, cmp.Or(light(message, e.taken), err)
 	}
 	var rest []byte
 	for line := range bytes.Lines(event) {

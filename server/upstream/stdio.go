@@ -16,6 +16,7 @@ import (
 
 	"github.com/sangate/sangate/pki/contain"
 	"github.com/sangate/sangate/server/credential"
+	"github.com/sangate/sangate/server/intake"
 )
 
 // A command has this long to end by itself when its input has ended.
@@ -43,8 +44,8 @@ func (s *Server) spawn(ctx context.Context) (link, error) {
 	}
 	pipe := newPipe(p.in, s.conf.Timeout())
 	s.background.Go(pipe.write)
-	bounds := newInbound(pipe.ended)
-	take := s.containedTake(func(line []byte) bool { return pipe.take(line) || !bounds.passes(line) })
+	bounds, unowned := newInbound(pipe.ended), intake.AnswerTo(context.Background()) // its lines are read for all calls
+	take := s.containedTake(func(line []byte) bool { return pipe.take(line) || !bounds.passes(line) || light(line, unowned) != nil })
 	reader := &lines{source: io.NopCloser(p.out), in: bufio.NewReader(p.out), take: take, scrub: s.scrub.Bytes}
 	l, err := s.session(ctx, &sdk.IOTransport{Reader: reader, Writer: pipe, MaxLineLength: 2 * maxAnswer}, func() {
 		_ = pipe.Close()

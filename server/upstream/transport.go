@@ -13,6 +13,7 @@ import (
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/egress"
+	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/tracing"
 )
 
@@ -152,7 +153,7 @@ func drain(res *http.Response) {
 // have a bound for each event.
 func bounded(res *http.Response, err error) (*http.Response, error) {
 	if kind, _, _ := mime.ParseMediaType(contentType(res)); err == nil && kind != eventStream {
-		res.Body = &limited{res.Body, maxAnswer}
+		res.Body = &limited{ReadCloser: res.Body, left: maxAnswer, taken: intake.AnswerTo(res.Request.Context())}
 	}
 	return res, err
 }
@@ -169,7 +170,8 @@ func contentType(res *http.Response) string {
 // limited fails, and does not end, past its bound.
 type limited struct {
 	io.ReadCloser
-	left int64
+	left  int64
+	taken *intake.Answer
 }
 
 func (l *limited) Read(p []byte) (int, error) {
@@ -178,5 +180,8 @@ func (l *limited) Read(p []byte) (int, error) {
 	}
 	n, err := l.ReadCloser.Read(p[:min(int64(len(p)), l.left)])
 	l.left -= int64(n)
+	if grown := l.taken.Grow(2 * (maxAnswer - l.left)); grown != nil {
+		return 0, grown
+	}
 	return n, err
 }

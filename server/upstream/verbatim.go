@@ -5,12 +5,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+
+	"github.com/sangate/sangate/server/intake"
 )
 
 // The SDK reads a structured result into Go values, where numbers lose digits and
@@ -108,29 +112,61 @@ func (k kept) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	switch kind, _, _ := mime.ParseMediaType(contentType(res)); kind {
 	case eventStream:
-		made := &lines{source: res.Body, in: bufio.NewReader(res.Body), prefix: []byte("data:")}
-		res.Body = &events{source: made, in: bufio.NewReader(made), passes: k.inbound.passes}
+		taken := intake.AnswerTo(r.Context())
+		made := &lines{source: res.Body, in: bufio.NewReader(res.Body), prefix: []byte("data:"), taken: taken}
+		res.Body = &events{source: made, in: bufio.NewReader(made), passes: k.inbound.passes, taken: taken}
 	case "application/json":
-		res.Body = &whole{source: res.Body}
+		res.Body = &whole{source: res.Body, request: r, taken: intake.AnswerTo(r.Context())}
 	}
 	return res, nil
 }
 
-// whole reads all of a JSON answer at the first Read.
+// whole reads all of a JSON answer at the first Read. If that fails, it is an error of
+// JSON-RPC: the SDK would end the session, with the calls of all clients, if one of them
+// has gone before its answer was read.
 type whole struct {
-	source io.ReadCloser
-	out    *bytes.Reader
+	source  io.ReadCloser
+	request *http.Request
+	taken   *intake.Answer
+	out     *bytes.Reader
 }
 
 func (w *whole) Read(p []byte) (int, error) {
 	if w.out == nil {
 		data, err := io.ReadAll(w.source)
-		if err != nil {
+		if err == nil {
+			err = light(data, w.taken)
+		}
+		if err == nil {
+			data = verbatim(data)
+		} else if data = failure(w.request, err); data == nil {
 			return 0, err
 		}
-		w.out = bytes.NewReader(verbatim(data))
+		w.out = bytes.NewReader(data)
 	}
 	return w.out.Read(p)
+}
+
+// failure returns a response to the call that r sends; nil if it is none.
+func failure(r *http.Request, why error) []byte {
+	if r.GetBody == nil {
+		return nil
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return nil
+	}
+	var m struct {
+		ID json.RawMessage `json:"id"`
+	}
+	if json.NewDecoder(body).Decode(&m) != nil || m.ID == nil {
+		return nil
+	}
+	text, err := json.Marshal("the answer was not read: " + why.Error())
+	if err != nil {
+		return nil
+	}
+	return fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":%s}}`, m.ID, jsonrpc.CodeInternalError, text)
 }
 
 func (w *whole) Close() error { return w.source.Close() }
@@ -143,6 +179,7 @@ type lines struct {
 	prefix []byte
 	take   func(line []byte) bool // those that are not the SDK's; may be nil
 	scrub  func(line []byte) []byte
+	taken  *intake.Answer // nil: not counted
 	out    []byte
 	err    error
 }
@@ -167,6 +204,11 @@ func (l *lines) next() {
 		if len(line) > maxAnswer {
 			l.err = errors.New("a line that is too long")
 			return
+		}
+		if l.taken != nil {
+			if l.err = l.taken.Grow(2 * int64(len(line))); l.err != nil {
+				return
+			}
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
 			l.err = err

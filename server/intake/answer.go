@@ -1,0 +1,42 @@
+package intake
+
+import "context"
+
+// Free is how many bytes of a backend's answer are not counted.
+const Free = 64 << 10
+
+// MaxWeight bounds what one answer of a backend may take when it is decoded, whatever it is for.
+const MaxWeight = 192 << 20
+
+// A Taker counts what answers of backends take for one request.
+type Taker interface {
+	// TakeAnswer takes so many bytes more until the request ends. It returns an error, and ends the request, if its
+	// tenant or identity has too much. It may be called from any goroutine, and at any time.
+	TakeAnswer(more int64) error
+}
+
+// TakerKey is the key of a request's [Taker] in its context.
+type TakerKey struct{}
+
+// An Answer counts what one answer of a backend takes for the request of a context.
+type Answer struct {
+	ctx  context.Context
+	have int64
+}
+
+// AnswerTo returns an Answer that is for the request of ctx, if it is of one.
+func AnswerTo(ctx context.Context) *Answer { return &Answer{ctx: ctx, have: 2 * Free} }
+
+// Grow counts so many bytes in all. It is quick unless that is much more than it was.
+func (a *Answer) Grow(size int64) error {
+	if size <= a.have {
+		return nil
+	}
+	size += size / 4
+	more := size - a.have
+	a.have = size
+	if taker, ok := a.ctx.Value(TakerKey{}).(Taker); ok {
+		return taker.TakeAnswer(more)
+	}
+	return nil
+}
