@@ -55,7 +55,7 @@ func TestWatcherWaitsForRest(t *testing.T) {
 			return errors.New("no")
 		}
 		return nil
-	}, WatchOptions{Poll: 1}) // a failure may be tried again at once
+	}, WatchOptions{})
 	look := func(rest bool, calls ...int) {
 		t.Helper()
 		if got := w.look(false); got != rest {
@@ -78,8 +78,11 @@ func TestWatcherWaitsForRest(t *testing.T) {
 	look(false, all)
 	fail = true
 	look(true, all, part) // it stayed so: then it is meant
+	w.retry = time.Now().Add(time.Hour)
+	look(true, all, part) // too soon to try again
+	w.retry = time.Time{}
 	look(true, all, part, part)
-	fail = false
+	w.retry, fail = time.Time{}, false
 	look(true, all, part, part, part)
 	look(true, all, part, part, part)
 	// Content that never rests is loaded all the same, after a while.
