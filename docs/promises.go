@@ -67,6 +67,8 @@ var Promises = map[string]string{
 	"document/openapi-host":                      "An OpenAPI document cannot lead requests past the configured host.",
 	"document/url-leads-outside":                 "A URL in a document is refused unless it is one to go out to.",
 	"document/url-template":                      "A URL template cannot change scheme or host by its values.",
+	"local/admin-costly-answers":                 "Floods of /metrics and the console take at most a quarter of a core each, and clients that read nothing hold up no other.",
+	"local/admin-request-rate":                   "A connection to the admin listener has a bounded number of answers a second, and others do not wait for it.",
 	"local/admin-flood":                          "Connections to the admin listener leave health probes answered.",
 	"local/admin-handshakes":                     "A handshake with the admin listener has the bounds of the main one: bytes, signatures, and the wait for a ClientHello.",
 	"local/audit-file":                           "The audit log is not written to a link, nor to a file or folder that another user owns or everybody can write.",

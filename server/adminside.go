@@ -131,7 +131,7 @@ func (s *Server) reloadDoor() (changed bool, err error) {
 func (s *Server) adminServer() *http.Server {
 	views := console.New(s.shown())
 	return &http.Server{
-		Handler: admin.Handler(admin.Options{Metrics: s.metrics, Checks: s.checks(), Alive: s.Alive, Log: s.log, Listener: s.admin,
+		Handler: admin.Handler(admin.Options{Metrics: s.metrics, Checks: s.checks(), Alive: s.Alive, Log: s.log, Listener: s.admin, Turns: admin.NewTurns(),
 			Hosts: func() []string { return s.config.Load().AdminHosts },
 			Pprof: func() bool { return s.config.Load().AdminPprof },
 			Console: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

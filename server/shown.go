@@ -23,7 +23,7 @@ import (
 // shown is what the console shows.
 func (s *Server) shown() console.Source {
 	return console.Source{Version: s.opts.Version, Now: s.opts.Now, Overview: s.showOverview, Trust: s.showTrust, Tenants: s.showTenants,
-		Connections: s.showConnections, Upstreams: s.showUpstreams, Documents: s.showDocuments, Refusals: &s.refusals}
+		Connections: s.showConnections, Upstreams: s.showUpstreams, Documents: s.showDocuments, Refusals: &s.refusals, Turn: admin.NewTurns().Do} // not those of /metrics, as a view may wait for a reload
 }
 
 func (s *Server) showOverview() console.Overview {

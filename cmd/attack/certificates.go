@@ -78,6 +78,7 @@ func certificateCases() []kase {
 		certificateCase("36-cross-signed-p521", func(string) (*tls.Certificate, error) { return mesh(6, elliptic.P521()) }),
 		certificateCase("100-cross-signed-p256", func(string) (*tls.Certificate, error) { return mesh(10, elliptic.P256()) }),
 		certificateCase("name-constraints-mesh", constrainedMesh),
+		certificateCase("two-of-one-key-p521", twins),
 		{name: "stranger/no-certificate", unit: "handshake", units: 200, rate: 100, bounds: handshakeBounds,
 			attack: func(ctx context.Context, a *arena) error { return a.handshakes(ctx, nil) }},
 		{name: "stranger/1000-refusals-a-second", unit: "handshake", units: 1000, rate: 400, bounds: logBounds(1_000),

@@ -79,3 +79,29 @@ func impostor(name []byte) func(string) (*tls.Certificate, error) {
 		return cert, nil
 	}
 }
+
+// twins sends two authorities of one name and key, of which one has a SAN: crypto/x509
+// takes them for different ones, in turn, until it has checked 100 signatures.
+func twins(string) (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	authority := func(names ...string) *x509.Certificate {
+		c := template("twin")
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage, c.DNSNames = true, true, x509.KeyUsageCertSign, names
+		return c
+	}
+	cert, err := made(template("stranger"), authority(), key, key)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range []*x509.Certificate{authority("a.example"), authority()} {
+		twin, err := made(c, c, key, key)
+		if err != nil {
+			return nil, err
+		}
+		cert.Certificate = append(cert.Certificate, twin.Certificate[0])
+	}
+	return cert, nil
+}

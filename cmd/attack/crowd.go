@@ -65,6 +65,17 @@ func localCases() []kase {
 		admin("admin-slow-headers", 512, 0, head),
 		admin("admin-slow-body", 512, 0, strings.Replace(head, "GET", "POST", 1)+"Content-Length: 1000\r\n\r\nx"),
 		admin("admin-idle-after-answer", 512, 0, head+"\r\n"),
+		{name: "local/admin-pages-pipelined", unit: "connection", units: 40, bounds: bounds{log: 4 * kb, growth: 64 * mb, p99: 3},
+			attack: func(ctx context.Context, a *arena) error {
+				pages := strings.Repeat(strings.Replace(head, "/healthz", "/reasons", 1)+"\r\n", 100)
+				return a.hold(ctx, 250, func(ctx context.Context, _ int) (io.ReadCloser, error) {
+					conn, err := new(net.Dialer).DialContext(ctx, "tcp", a.Admin)
+					if err == nil {
+						_, err = io.WriteString(conn, pages)
+					}
+					return conn, err
+				})
+			}},
 		{name: "local/admin-metrics-unread", unit: "request", units: 100, rate: 50, health: true,
 			bounds: bounds{log: 4 * kb, growth: 128 * mb, p99: 3},
 			attack: func(ctx context.Context, a *arena) error {

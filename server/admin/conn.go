@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/tlsalert"
 	"github.com/sangate/sangate/server/admission"
@@ -23,6 +25,7 @@ const (
 type counted struct {
 	net.Conn
 	place *admission.Place
+	pace  *rate.Limiter // of the answers
 	alert *tlsalert.Sender
 
 	// Of the handshake, whose goroutine alone reads until it is over.

@@ -36,13 +36,14 @@ type Options struct {
 	Hosts func() []string
 
 	Listener *Listener // that requests come from
+	Turns    *Turns    // of answers that cost much
 	Log      *slog.Logger
 }
 
 // Handler serves /metrics, /healthz, /readyz and what else is asked for.
 func Handler(opts Options) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(opts.Metrics.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.Handle("GET /metrics", opts.Turns.handler(promhttp.HandlerFor(opts.Metrics.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true})))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := opts.Alive(); err != nil {
 			write(w, http.StatusServiceUnavailable, map[string]any{"status": err.Error()})
@@ -66,6 +67,9 @@ func Handler(opts Options) http.Handler {
 	mux.Handle("GET /", opts.Console)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer answer.Caught(opts.Log, "")
+		if paced(r) != nil {
+			return // the client is gone
+		}
 		left, err := opts.Listener.admit(r)
 		switch {
 		case err != nil:

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/admission"
 )
@@ -54,8 +56,12 @@ type Listener struct {
 	OnDrop func(admission.Reason)
 }
 
-// maxOpen bounds the connections.
-const maxOpen = 256
+// maxOpen bounds the connections, the others bound the answers on each of them.
+const (
+	maxOpen  = 256
+	maxRate  = 20 // a second
+	maxBurst = 50
+)
 
 // Bounds of a TLS handshake. Zero is no bound.
 type Bounds struct {
@@ -81,7 +87,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &counted{Conn: raw}
+	conn := &counted{Conn: raw, pace: rate.NewLimiter(maxRate, maxBurst)}
 	conn.place = l.room.Enter(admission.AddressOf(raw), func() {
 		_ = raw.Close() // net/http finds it closed
 		l.dropped(admission.AdminFull)
@@ -98,7 +104,7 @@ func (l *Listener) dropped(why admission.Reason) {
 	}
 }
 
-type placeKey struct{}
+type connKey struct{}
 
 // ConnContext is http.Server.ConnContext.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
@@ -106,16 +112,24 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 		c = t.NetConn()
 	}
 	if counted, ok := c.(*counted); ok {
-		return context.WithValue(ctx, placeKey{}, counted.place)
+		return context.WithValue(ctx, connKey{}, counted)
 	}
 	return ctx
 }
 
 // touch notes that a whole request came on its connection.
 func touch(r *http.Request) {
-	if p, ok := r.Context().Value(placeKey{}).(*admission.Place); ok {
-		p.Touch()
+	if c, ok := r.Context().Value(connKey{}).(*counted); ok {
+		c.place.Touch()
 	}
+}
+
+// paced waits until the connection of a request may have its next answer.
+func paced(r *http.Request) error {
+	if c, ok := r.Context().Value(connKey{}).(*counted); ok {
+		return c.pace.Wait(r.Context())
+	}
+	return nil
 }
 
 func (d *Door) config(now func() time.Time) *tls.Config {

@@ -22,7 +22,7 @@ func TestPanic(t *testing.T) {
 	listener := admin.NewListener(l, time.Now, admin.Bounds{})
 	t.Cleanup(func() { _ = listener.Close() })
 	var log bytes.Buffer
-	h := admin.Handler(admin.Options{Metrics: admin.NewMetrics("", ""), Listener: listener, Log: slog.New(slog.NewJSONHandler(&log, nil)),
+	h := admin.Handler(admin.Options{Metrics: admin.NewMetrics("", ""), Listener: listener, Turns: admin.NewTurns(), Log: slog.New(slog.NewJSONHandler(&log, nil)),
 		Alive: func() error { panic("it is broken") }, Hosts: func() []string { return nil }, Console: http.NotFoundHandler()})
 	defer func() {
 		if p := recover(); p != http.ErrAbortHandler {

@@ -160,11 +160,11 @@ func TestFollows(t *testing.T) {
 	for range 12 {
 		way = append(way, b.Do("press", "key", "Tab").At)
 	}
-	if want := "#view seen, / seen, /refusals seen, /certificates seen, /tenants seen, /connections seen, /upstreams seen, /reasons seen, q seen, BUTTON seen"; !strings.HasPrefix(strings.Join(way, ", "), want) {
+	if want := "#view seen, / seen, /refusals seen, /certificates seen, /tenants seen, /connections seen, /upstreams seen, /documents seen, /reasons seen, q seen, BUTTON seen"; !strings.HasPrefix(strings.Join(way, ", "), want) {
 		t.Errorf("the Tab key leads through %q", way)
 	}
 	b.Do("open", "url", g.AdminURL+"/tenants")
-	for range 9 {
+	for range 10 {
 		b.Do("press", "key", "Tab")
 	}
 	b.Do("type", "text", "globex")

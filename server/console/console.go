@@ -97,8 +97,13 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (c *Console) page(w http.ResponseWriter, r *http.Request, v view) {
 	query := filter(r)
 	var b bytes.Buffer
-	err := c.pages[v.Path].ExecuteTemplate(&b, "layout", map[string]any{
-		"Views": views, "View": v, "Query": query, "Version": c.source.Version, "Data": v.data(c.source, query)})
+	var err error
+	if c.source.Turn(r.Context(), func() {
+		err = c.pages[v.Path].ExecuteTemplate(&b, "layout", map[string]any{
+			"Views": views, "View": v, "Query": query, "Version": c.source.Version, "Data": v.data(c.source, query)})
+	}) != nil {
+		return // who asked is gone
+	}
 	if err != nil {
 		http.Error(w, "The view failed: "+err.Error(), http.StatusInternalServerError)
 		return

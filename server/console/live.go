@@ -2,6 +2,8 @@ package console
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -44,8 +46,12 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 	for quiet := 0; ; quiet++ {
 		now, err := c.looks.of(lookKey{v.Path, query}, time.Now(), func() ([]byte, error) {
 			var b bytes.Buffer
-			err := c.pages[v.Path].ExecuteTemplate(&b, "view", map[string]any{"Data": v.data(c.source, query), "Query": query})
-			return b.Bytes(), err
+			var err error
+			wait := context.WithoutCancel(r.Context()) // others may follow the same view
+			late := c.source.Turn(wait, func() {
+				err = c.pages[v.Path].ExecuteTemplate(&b, "view", map[string]any{"Data": v.data(c.source, query), "Query": query})
+			})
+			return b.Bytes(), errors.Join(late, err)
 		})
 		if err != nil {
 			return

@@ -22,7 +22,7 @@ import (
 func TestFollowersShareALook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var looks atomic.Int64
-		c := console.New(console.Source{Now: time.Now, Upstreams: func() []console.Upstream { looks.Add(1); return nil }})
+		c := console.New(console.Source{Now: time.Now, Turn: atOnce, Upstreams: func() []console.Upstream { looks.Add(1); return nil }})
 		ctx, cancel := context.WithCancel(t.Context())
 		var followers sync.WaitGroup
 		for i := range 20 {
@@ -45,7 +45,7 @@ func TestFollowersShareALook(t *testing.T) {
 func TestFollowersThatAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conns := make(chan net.Conn)
-		s := &http.Server{Handler: console.New(console.Source{Now: time.Now, Upstreams: func() []console.Upstream { return nil }})}
+		s := &http.Server{Handler: console.New(console.Source{Now: time.Now, Turn: atOnce, Upstreams: func() []console.Upstream { return nil }})}
 		go func() { _ = s.Serve(&pipes{conns: conns, closed: make(chan struct{})}) }()
 		follow := func() net.Conn {
 			client, server := net.Pipe()
@@ -130,4 +130,25 @@ func TestFollowersAtTheEnd(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Error("the gate goes on for as long as somebody follows it")
 	}
+}
+
+// Pages and looks are made when it is their turn, and pages for nobody who has gone.
+//
+// Holds: local/admin-costly-answers
+func TestViewsAreMadeInTurn(t *testing.T) {
+	for _, path := range []string{"/upstreams", "/live?view=/upstreams"} {
+		made, turns := 0, 0
+		turn := func(context.Context, func()) error { turns++; return context.Canceled }
+		c := console.New(console.Source{Now: time.Now, Turn: turn, Upstreams: func() []console.Upstream { made++; return nil }})
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if made != 0 || turns != 1 || w.Body.Len() > 0 {
+			t.Errorf("%s: made %d times in %d turns, %d bytes", path, made, turns, w.Body.Len())
+		}
+	}
+}
+
+func atOnce(_ context.Context, work func()) error {
+	work()
+	return nil
 }

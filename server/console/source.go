@@ -1,6 +1,9 @@
 package console
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // A Source tells what is so now. All of its functions are required, and safe for
 // concurrent use.
@@ -14,6 +17,10 @@ type Source struct {
 	Upstreams   func() []Upstream
 	Documents   func() []Document
 	Refusals    *Refusals
+
+	// Turn does work that costs much when it is its turn, or returns an error if ctx
+	// ends before. The work must not wait for a client.
+	Turn func(ctx context.Context, work func()) error
 }
 
 // An Overview is the gate on one page.
