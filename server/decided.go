@@ -76,6 +76,9 @@ func (s *Server) listens(r *http.Request) *auth.Decision {
 	if !q.grant.Listen(d.Tenant.Limits) {
 		return s.refuse(r, auth.RateLimited)
 	}
+	if q.http.ProtoMajor == 2 {
+		_ = q.http.Body.Close() // nobody reads what a client may send yet: it would be kept
+	}
 	q.doing.Store(listening)
 	s.record(q, d, q.took)
 	return d
