@@ -17,7 +17,8 @@ import (
 	"github.com/sangate/sangate/server/intake"
 )
 
-// TestUnreadAnswerEndsOneCall checks that a client that goes away while its answer is read ends no call of another.
+// TestUnreadAnswerEndsOneCall checks that a client that goes away while its answer is read, and one whose
+// call is answered 403, end no call of another.
 //
 // Holds: upstream/answer-of-one-call
 func TestUnreadAnswerEndsOneCall(t *testing.T) {
@@ -37,6 +38,8 @@ func TestUnreadAnswerEndsOneCall(t *testing.T) {
 		case strings.Contains(string(body), `"initialize"`):
 			fmt.Fprint(w, head, `"result":{"protocolVersion":"2025-06-18","capabilities":{},`+
 				`"serverInfo":{"name":"x","version":"1"}}}`)
+		case strings.Contains(string(body), `"refused"`):
+			w.WriteHeader(http.StatusForbidden)
 		case strings.Contains(string(body), `"tools/call"`):
 			fmt.Fprint(w, head)
 			begun <- struct{}{}
@@ -89,6 +92,9 @@ func TestUnreadAnswerEndsOneCall(t *testing.T) {
 		t.Errorf("the call of the client that has gone: %v", err)
 	}
 	<-closed // its answer was given up
+	if _, err := l.session.CallTool(t.Context(), &sdk.CallToolParams{Name: "refused"}); err == nil {
+		t.Error("a call that was answered 403 has a result")
+	}
 	next := call(t.Context())
 	close(finish)
 	for _, c := range []<-chan error{other, next} {

@@ -31,11 +31,12 @@ const (
 type inbound struct {
 	all, requests *rate.Limiter
 	ended         <-chan struct{} // the session's end
+	wake          func()          // has the session looked at
 }
 
 func newInbound(ended <-chan struct{}) *inbound {
 	all := rate.NewLimiter(unaskedPerSec, unaskedPerSec)
-	return &inbound{all: all, requests: rate.NewLimiter(askedPerSec, askedBurst), ended: ended}
+	return &inbound{all: all, requests: rate.NewLimiter(askedPerSec, askedBurst), ended: ended, wake: func() {}}
 }
 
 // passes reports whether the SDK may have a message. It waits while there are too many. It takes more messages for

@@ -71,7 +71,9 @@ func (s *Server) streamable(ctx context.Context, endpoint string) (link, error) 
 	client := s.client()
 	forSDK := *client
 	ended := make(chan struct{})
-	forSDK.Transport = kept{client.Transport, newInbound(ended)}
+	bounds := newInbound(ended)
+	bounds.wake = s.Wake
+	forSDK.Transport = kept{client.Transport, bounds}
 	l, err := s.session(ctx, &sdk.StreamableClientTransport{Endpoint: endpoint, HTTPClient: &forSDK, MaxEventSize: maxAnswer}, sync.OnceFunc(func() {
 		close(ended)
 		client.CloseIdleConnections()

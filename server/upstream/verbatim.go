@@ -110,6 +110,7 @@ func (k kept) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	refusal(r, res, k.inbound.wake)
 	switch kind, _, _ := mime.ParseMediaType(contentType(res)); kind {
 	case eventStream:
 		taken := intake.AnswerTo(r.Context())
