@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -32,6 +33,7 @@ type inbound struct {
 	all, requests *rate.Limiter
 	ended         <-chan struct{} // the session's end
 	wake          func()          // has the session looked at
+	silences      atomic.Int64
 }
 
 func newInbound(ended <-chan struct{}) *inbound {
@@ -49,7 +51,12 @@ func (i *inbound) passes(message []byte) bool {
 	if json.Unmarshal(message, &m) != nil || m.Method == nil {
 		return true // a response, or what the SDK ends the session for
 	}
-	cost := min(1+len(message)/unaskedPiece, unaskedPerSec)
+	return i.pause(min(1+len(message)/unaskedPiece, unaskedPerSec)) && len(message) <= maxUnasked &&
+		(m.ID == nil || i.requests.Allow())
+}
+
+// pause waits while there are too many messages; it reports false if the session has ended meanwhile.
+func (i *inbound) pause(cost int) bool {
 	if wait := i.all.ReserveN(time.Now(), cost).Delay(); wait > 0 {
 		select {
 		case <-time.After(wait):
@@ -57,7 +64,17 @@ func (i *inbound) passes(message []byte) bool {
 			return false
 		}
 	}
-	return len(message) <= maxUnasked && (m.ID == nil || i.requests.Allow())
+	return true
+}
+
+// silentEvents is how many events without data, such as comments, count as one message.
+const silentEvents = 32
+
+// silent counts an event without data.
+func (i *inbound) silent() {
+	if i.silences.Add(1)%silentEvents == 0 {
+		i.pause(1)
+	}
 }
 
 // responseTime is how long the head of an answer may take if nobody waits for it: the SDK sends responses to requests
@@ -111,6 +128,7 @@ type events struct {
 	source io.ReadCloser
 	in     *bufio.Reader
 	passes func(message []byte) bool
+	silent func() // called for an event without data; may be nil
 	taken  *intake.Answer
 	out    []byte
 	err    error
@@ -155,6 +173,9 @@ func (e *events) next() (event []byte, err error) {
 			}
 			message = append(message, bytes.TrimSpace(value)...)
 		}
+	}
+	if data == 0 && e.silent != nil {
+		e.silent()
 	}
 	if data == 0 || e.passes(message) {
 		return event, cmp.Or(light(message, e.taken), err)

@@ -160,3 +160,17 @@ func TestRelayDoesNotWait(t *testing.T) {
 		close(read)
 	})
 }
+
+// TestSilentEventsAreBounded checks that events without data are read at a bounded rate.
+//
+// Holds: upstream/unasked-messages
+func TestSilentEventsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, began := newInbound(nil), time.Now()
+		e := &events{in: bufio.NewReader(strings.NewReader(strings.Repeat(": x\n\n", 3*unaskedPerSec*silentEvents))),
+			passes: i.passes, silent: i.silent}
+		if _, err := io.Copy(io.Discard, e); err != nil || time.Since(began) < time.Second {
+			t.Errorf("%v, all read in %s", err, time.Since(began))
+		}
+	})
+}

@@ -115,7 +115,7 @@ func (k kept) RoundTrip(r *http.Request) (*http.Response, error) {
 	case eventStream:
 		taken := intake.AnswerTo(r.Context())
 		made := &lines{source: res.Body, in: bufio.NewReader(res.Body), prefix: []byte("data:"), taken: taken}
-		res.Body = &events{source: made, in: bufio.NewReader(made), passes: k.inbound.passes, taken: taken}
+		res.Body = &events{source: made, in: bufio.NewReader(made), passes: k.inbound.passes, silent: k.inbound.silent, taken: taken}
 	case "application/json":
 		res.Body = &whole{source: res.Body, request: r, taken: intake.AnswerTo(r.Context())}
 	}
