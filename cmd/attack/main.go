@@ -30,6 +30,10 @@ type options struct {
 }
 
 func main() {
+	if behaviour := os.Getenv(commandVariable); behaviour != "" {
+		commandMain(behaviour)
+		return
+	}
 	if os.Getenv(roleVariable) != "" {
 		if err := attackerMain(); err != nil {
 			fmt.Fprintln(os.Stderr, "attack: attacker:", err)
