@@ -2,6 +2,8 @@ package admission
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -62,7 +64,7 @@ func (s *Shares) Enter(tenant, identity string, most int, m Member) (why Reason,
 	case len(t.identities[identity]) >= min(bound, s.bounds.Identity):
 		why, room = IdentityShare, s.evict(tenant, t, identity)
 	case t.held >= bound:
-		why, room = TenantShare, s.evict(tenant, t, t.largest())
+		why, room = TenantShare, s.evictWithin(tenant, t, len(t.identities[identity]))
 	case s.held >= s.bounds.Total:
 		why, room = TotalFull, s.evictLargest(tenant, t)
 	default:
@@ -106,27 +108,39 @@ func (s *Shares) remove(tenant string, t *tenantShare, identity string, m Member
 	}
 }
 
-// largest returns the identity that holds most.
-func (t *tenantShare) largest() (identity string) {
-	most := 0
-	for id, members := range t.identities {
-		if len(members) > most {
-			identity, most = id, len(members)
+// evictWithin drops a connection of t of the identity that holds most and has an idle one;
+// of one that holds less than least, it drops none.
+func (s *Shares) evictWithin(tenant string, t *tenantShare, least int) bool {
+	bySize := slices.SortedFunc(maps.Keys(t.identities), func(a, b string) int {
+		return cmp.Compare(len(t.identities[b]), len(t.identities[a]))
+	})
+	for _, identity := range bySize {
+		if len(t.identities[identity]) < least {
+			return false
+		}
+		if s.evict(tenant, t, identity) {
+			return true
 		}
 	}
-	return identity
+	return false
 }
 
 // evictLargest drops an idle connection of the tenant that holds most, if that is
-// more than t, and else of t itself.
+// more than t, and has an idle one, and else of t itself.
 func (s *Shares) evictLargest(tenant string, t *tenantShare) bool {
-	name, largest := tenant, t
+	var larger []string
 	for id, other := range s.tenants {
-		if other.held > max(largest.held, t.held+1) {
-			name, largest = id, other
+		if other.held > t.held+1 {
+			larger = append(larger, id)
 		}
 	}
-	return s.evict(name, largest, largest.largest())
+	slices.SortFunc(larger, func(a, b string) int { return cmp.Compare(s.tenants[b].held, s.tenants[a].held) })
+	for _, id := range larger {
+		if s.evictWithin(id, s.tenants[id], 1) {
+			return true
+		}
+	}
+	return s.evictWithin(tenant, t, 1)
 }
 
 // evict drops the connection of an identity that is idle for longest, if one is.
