@@ -233,7 +233,8 @@ func TestAnswerCutAfterRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{big}, Config: func(yaml string) string {
-		const unbounded = "limits: {unreadBytes: 4000000000, perTenant: {unreadBytes: 4000000000}, perIdentity: {unreadBytes: 4000000000}}\n"
+		const unbounded = "limits: {unreadBytes: 4000000000, perTenant: {unreadBytes: 4000000000}, perIdentity: {unreadBytes: 4000000000}, " +
+			"stallTimeout: 5m}\n" // beginning nine of them takes longer than the default where there is little CPU
 		return strings.ReplaceAll(yaml, "    keys:", allowAll+"    keys:") + unbounded
 	}})
 	cert, token := g.Cert("acme"), "Authorization: Bearer "+g.Key("acme")
