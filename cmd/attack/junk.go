@@ -39,6 +39,7 @@ func junkCases() []kase {
 			return hello(&tls.Config{NextProtos: many(8_000, "p%05d"), ServerName: "localhost"})
 		}),
 		junk("session-ticket-garbage", ticketHello),
+		junk("3700-key-shares", keyShareHello), // as many as limits.maxHandshakeBytes has room for
 		{name: "stranger/connect-and-close", unit: "connection", units: 500, rate: 400, bounds: handshakeBounds,
 			attack: func(ctx context.Context, a *arena) error {
 				return a.each(ctx, func(ctx context.Context) {
@@ -120,8 +121,14 @@ func ticketHello() []byte {
 	return withExtension(41, data)
 }
 
-// withExtension appends an extension to an ordinary ClientHello, in records of
-// at most 16 KiB.
+// keyShareHello offers 3,700 key shares of one byte, of a group that nobody knows.
+func keyShareHello() []byte {
+	shares := bytes.Repeat([]byte{0x77, 0x77, 0, 1, 7}, 3_700)
+	return withExtension(51, append([]byte{byte(len(shares) >> 8), byte(len(shares))}, shares...))
+}
+
+// withExtension puts an extension into an ordinary ClientHello, in the place of its own of
+// that kind, in records of at most 16 KiB.
 func withExtension(kind uint16, data []byte) []byte {
 	record := hello(&tls.Config{ServerName: "localhost", SessionTicketsDisabled: true})
 	msg := bytes.Clone(record[5:])
@@ -129,6 +136,11 @@ func withExtension(kind uint16, data []byte) []byte {
 	at += 1 + int(msg[at])                     // session id
 	at += 2 + int(msg[at])<<8 + int(msg[at+1]) // cipher suites
 	at += 1 + int(msg[at])                     // compression
+	for own := at + 2; own < len(msg); own += 4 + int(msg[own+2])<<8 + int(msg[own+3]) {
+		if msg[own] == byte(kind>>8) && msg[own+1] == byte(kind) {
+			msg[own], msg[own+1] = 0x7a, 0x7b // one that nobody knows
+		}
+	}
 	total := int(msg[at])<<8 + int(msg[at+1]) + 4 + len(data)
 	msg[at], msg[at+1] = byte(total>>8), byte(total)
 	msg = append(msg, byte(kind>>8), byte(kind), byte(len(data)>>8), byte(len(data)))

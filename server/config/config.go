@@ -255,7 +255,7 @@ func defaults() *Config {
 			TenantShare:       0.75,
 			IdentityShare:     0.65,
 			MaxUnmapped:       128,
-			MaxHandshakeBytes: 24 << 10,
+			MaxHandshakeBytes: 20 << 10,
 			MaxConnections:    20_000,
 			MaxConnectionAge:  time.Hour,
 			ConnectionGrace:   5 * time.Minute,
