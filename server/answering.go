@@ -59,10 +59,22 @@ func (s *Server) answering(q *request, w http.ResponseWriter) *answerWriter {
 // TestUnreadAnswersAreBounded finds.
 const sdkCopies = 4
 
-// copied notes that the MCP SDK answers a request with a body of that size.
-func copied(r *http.Request, body int) {
-	out := &requestOf(r.Context()).out
-	out.copies, out.beside = sdkCopies, body
+// sdkBodies is how many times the size of a body the MCP SDK takes to read it, beside the
+// body: it decodes a message more than once, into rooms that grow by doubling.
+const sdkBodies = 8
+
+// smallMessage is the size of a body for which that is not counted.
+const smallMessage = 16 << 10
+
+// copied notes that the MCP SDK answers a request with that body. It returns the refusal
+// if the memory for that is too much.
+func copied(r *http.Request, body []byte) error {
+	q := requestOf(r.Context())
+	q.out.copies, q.out.beside = sdkCopies, cap(body)
+	if len(body) <= smallMessage {
+		return nil
+	}
+	return q.TakeAnswer(int64(sdkBodies) * int64(len(body)))
 }
 
 // WriteHeader implements http.ResponseWriter.

@@ -45,6 +45,26 @@ func TestRequestMemoryIsBounded(t *testing.T) {
 	<-began
 }
 
+// A message that the MCP SDK answers counts for what the SDK takes to read it, too.
+//
+// Holds: client/request-memory
+func TestMessagesForTheSDKCountMore(t *testing.T) {
+	wait, began, release := waiting(t)
+	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}, Config: withLimits("requestBytes: 4000000")})
+	c, headers := g.Client(g.Cert("acme")), []string{asJSON, "Authorization: Bearer " + g.Key("acme"),
+		"Accept: text/event-stream, application/json", "MCP-Protocol-Version: 2025-11-25"}
+	call := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"wait","arguments":{"x":"` +
+		strings.Repeat("x", 200_000) + `"}}}`
+	running := start(t, c, g.URL+"/mcp", call, headers...)
+	<-began
+	tooMany(t, ask(t, c, http.MethodPost, g.URL+"/mcp", call, headers...))
+	others(t, g)
+	close(release)
+	if got := <-running; got.err != nil || got.res.StatusCode != 200 {
+		t.Errorf("%v, %v", got.res, got.err)
+	}
+}
+
 // A body that does not arrive takes the memory that it may need.
 //
 // Holds: client/request-memory

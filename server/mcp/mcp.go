@@ -47,10 +47,10 @@ type Options struct {
 	// Listens admits a request as a stream of what changes, before its answer begins,
 	// and records the decision; nil: all are admitted.
 	Listens func(r *http.Request) *auth.Decision
-	// Copied is called before the SDK answers a request, with the size of its body: as
-	// long as the answer is written, the SDK holds the body and some copies of the
-	// answer; nil: nobody asks.
-	Copied func(r *http.Request, body int)
+	// Copied is called before the SDK answers a request, with its body: the SDK makes
+	// copies of it, and as long as the answer is written, it holds the body and some
+	// copies of the answer. An error is answered in its place; nil: nobody asks.
+	Copied func(r *http.Request, body []byte) error
 	// Traced hears of each message before it is answered; nil: nobody asks.
 	Traced  func(r *http.Request, m Message)
 	MaxBody int64 // bytes
@@ -164,7 +164,10 @@ var bodies = sync.Pool{New: func() any { return new([]byte) }}
 // bySDK has the SDK answer.
 func (h *Handler) bySDK(w http.ResponseWriter, r *http.Request, m *message, body []byte) {
 	if h.opts.Copied != nil {
-		h.opts.Copied(r, cap(body))
+		if err := h.opts.Copied(r, body); err != nil {
+			answer.FailWith(w, r, err)
+			return
+		}
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
