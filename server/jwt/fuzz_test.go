@@ -81,8 +81,11 @@ func checkToken(t *testing.T, text string) {
 	if err != nil {
 		t.Fatalf("took %q, go-jose: %v", text, err)
 	}
-	if again, err := object.CompactSerialize(); err != nil || again != text {
-		t.Fatalf("two texts for one token: %q and %q, %v", text, again, err)
+	// go-jose writes the header anew, so its text says nothing of ours.
+	for part := range strings.SplitSeq(text, ".") {
+		if data, err := b64.DecodeString(part); err != nil || b64.EncodeToString(data) != part {
+			t.Fatalf("two texts for one token: %q in %q, %v", part, text, err)
+		}
 	}
 	var want map[string]json.RawMessage
 	if err := json.Unmarshal(object.UnsafePayloadWithoutVerification(), &want); err != nil {
