@@ -58,9 +58,11 @@ func TestTenantLosesItsOwn(t *testing.T) {
 // a tenant none that holds less than who comes.
 func TestBusyHoldersArePassedOver(t *testing.T) {
 	s := admission.NewShares(admission.Bounds{Total: 8, Tenant: 5, Identity: 5, Unmapped: 2})
+	var since int64
 	enter := func(tenant, identity string, busy bool) *member {
 		t.Helper()
-		m := &member{since: 1, busy: busy}
+		since++
+		m := &member{since: since, busy: busy}
 		if _, ok := s.Enter(tenant, identity, 0, m); !ok {
 			t.Fatalf("%s of %s is refused", identity, tenant)
 		}
