@@ -241,8 +241,11 @@ func TestAnswerCutAfterRefusal(t *testing.T) {
 	message := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"big","arguments":{}}}`
 	answers := make(map[string]*http.Response)
 	begin := func(dialect, path, body string, headers ...string) {
-		for _, l := range lateBodies(t, g, cert, path, body, headers...) {
-			l.send()
+		list := lateBodies(t, g, cert, path, body, headers...)
+		for _, l := range list {
+			l.send() // all of them before the first answer, which takes long to make
+		}
+		for _, l := range list {
 			res, err := l.answer()
 			if err != nil || res.StatusCode != 200 {
 				t.Fatalf("%s, %s: %v, %v", dialect, l.name, res, err)
