@@ -38,6 +38,14 @@ func (h redacted) WithGroup(name string) slog.Handler {
 }
 
 func (h redacted) attr(a slog.Attr) slog.Attr {
+	a.Value = a.Value.Resolve()
+	if a.Value.Kind() == slog.KindGroup {
+		var group []slog.Attr
+		for _, member := range a.Value.Group() {
+			group = append(group, h.attr(member))
+		}
+		return slog.Attr{Key: a.Key, Value: slog.GroupValue(group...)}
+	}
 	if err, ok := a.Value.Any().(error); ok {
 		return slog.Any(a.Key, h.redact(err))
 	}
