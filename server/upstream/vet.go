@@ -67,7 +67,6 @@ type vetting struct {
 	out    *offer
 	names  map[string]bool
 	values int // JSON values in the schemas taken so far
-	bytes  int // of the entries taken so far
 }
 
 // vet makes tools, resources and prompts of a listing. Invalid entries, and those
@@ -125,7 +124,6 @@ func (v *vetting) entry(kind string, raw json.RawMessage, take func(entry) error
 		v.leave(kind, e.Name, err, 1)
 		return
 	}
-	v.bytes += len(raw)
 }
 
 // measure decodes an entry within bounds.
@@ -143,8 +141,6 @@ func (v *vetting) measure(e *entry) error {
 		return beyond("a schema of more than %d bytes", maxSchema)
 	case len(e.URI) > maxURI || len(e.URITemplate) > maxURI:
 		return beyond("a URI of more than %d bytes", maxURI)
-	case v.bytes+len(e.raw) > maxTotal:
-		return beyond("all entries together have more than %d bytes", maxTotal)
 	}
 	return nil
 }
