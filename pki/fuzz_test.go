@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/cryptobyte"
 )
 
 // fuzzCA is an authority with a fixed key, so that inputs stay good in every process.
@@ -151,6 +153,69 @@ func checkNames(t *testing.T, leaf *x509.Certificate, peer *Peer) {
 			t.Errorf("Key(%d) = %q and %q, want %q", i, id.Key(i), peer.Identity.Key(i), s)
 		}
 	}
+}
+
+// FuzzCertificateMessage reads the list of certificates of a TLS 1.3 Certificate message
+// (RFC 8446, section 4.4.2) as crypto/tls does, and verifies it. The refusal is of a reason
+// that is counted, its text is short, and the names of the leaf are rendered short, too.
+// What passes passes crypto/x509.
+//
+// Holds: stranger/certificate-size
+func FuzzCertificateMessage(f *testing.F) {
+	ca := newFuzzCA(f)
+	client := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	leaf := ca.issue(f, &x509.Certificate{DNSNames: []string{"a.example"}, ExtKeyUsage: client})
+	below := ca.issue(f, &x509.Certificate{Subject: pkix.Name{CommonName: "below"}, IsCA: true, BasicConstraintsValid: true})
+	fat := ca.issue(f, &x509.Certificate{DNSNames: slices.Repeat([]string{"a.example"}, MaxSANs+1), ExtKeyUsage: client})
+	for _, certs := range [][]*x509.Certificate{{leaf}, {leaf, ca.cert}, {leaf, below, ca.cert}, {fat}, {ca.cert},
+		slices.Repeat([]*x509.Certificate{leaf}, MaxChain+1)} {
+		var message []byte
+		for _, c := range certs {
+			message = append(message, byte(len(c.Raw)>>16), byte(len(c.Raw)>>8), byte(len(c.Raw)))
+			message = append(append(message, c.Raw...), 0, 0) // no extensions
+		}
+		f.Add(message)
+	}
+	bundle, err := NewBundle([]*x509.Certificate{ca.cert})
+	if err != nil {
+		f.Fatal(err)
+	}
+	snapshot := &Snapshot{Bundle: bundle}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		var sent []*x509.Certificate
+		for list := cryptobyte.String(message); !list.Empty(); {
+			var der, extensions cryptobyte.String
+			if !list.ReadUint24LengthPrefixed(&der) || !list.ReadUint16LengthPrefixed(&extensions) {
+				return
+			}
+			c, err := x509.ParseCertificate(der)
+			if err != nil {
+				return
+			}
+			sent = append(sent, c)
+		}
+		if len(sent) == 0 {
+			return
+		}
+		if text := NameText(sent[0].Subject); len(text) > 2*maxNameText {
+			t.Errorf("a subject of %d bytes is rendered as %d", len(sent[0].RawSubject), len(text))
+		}
+		_, err := snapshot.Verify(sent, func() time.Time { return fuzzTime })
+		if err != nil {
+			refused, ok := errors.AsType[*RefusedError](err)
+			if !ok || !slices.Contains(HandshakeReasons(), refused.Reason) || len(err.Error()) > 2*maxNameText {
+				t.Fatalf("refused by %d bytes: %v", len(err.Error()), err)
+			}
+			return
+		}
+		opts := x509.VerifyOptions{Roots: bundle.pool, Intermediates: x509.NewCertPool(), CurrentTime: fuzzTime, KeyUsages: client}
+		for _, c := range sent[1:] {
+			opts.Intermediates.AddCert(c)
+		}
+		if _, err := sent[0].Verify(opts); err != nil || len(sent) > MaxChain || sent[0].IsCA {
+			t.Fatalf("accepted %d certificates: %v", len(sent), err)
+		}
+	})
 }
 
 // FuzzPEM checks that a file of certificates is read whole or not at all: as many
