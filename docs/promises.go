@@ -100,6 +100,7 @@ var Promises = map[string]string{
 		"reloads go on.",
 	"operator/torn-file":        "Half-written certificate and key files change nothing.",
 	"stranger/alert-cost":       "A refused client gets the alert of its reason, and crypto/tls verifies no chain for it.",
+	"stranger/anchor-count":     "Of many anchors with one name only as many are tried for one chain as take a bounded time.",
 	"stranger/audit-line":       "No input breaks an audit record into two lines.",
 	"stranger/audit-values":     "Every value of an audit record is cut to 512 bytes and escaped.",
 	"stranger/bad-certificate":  "Invalid client certificates are refused in the handshake and counted by reason.",

@@ -23,8 +23,9 @@ const (
 )
 
 // maxSearch bounds the work of the search for a chain: the signatures that
-// crypto/x509 may check, by [costOf] their issuers. Twice the anchors of one name
-// come on top, so that a bundle with many of them refuses no ordinary chain.
+// crypto/x509 may check, by [costOf] their issuers. Twice the anchors of one name that
+// are tried come on top, so that a bundle with several of them refuses no ordinary
+// chain. [maxTime] bounds all of them by the time that they take.
 const maxSearch = 10
 
 // A WeakKey is a kind of key that is refused unless it is allowed by name.
@@ -138,11 +139,12 @@ func (s *Snapshot) CheckSent(sent []*x509.Certificate) error {
 			return err
 		}
 	}
-	left := maxSearch
+	anchors := s.Bundle.issuersOf(sent)
+	left := cost{maxSearch, maxTime}
 	for _, c := range sent {
-		left = max(left, maxSearch+2*s.Bundle.costs[string(c.RawIssuer)])
+		left.checks = max(left.checks, maxSearch+2*anchors.cost(c.RawIssuer).checks)
 	}
-	if s.Bundle.search(sent, sent[:1], &left); left < 0 {
+	if anchors.search(sent, sent[:1], &left); left.spent() {
 		return refuse(BadCertificate, "too many ways to order the certificates into a chain")
 	}
 	return nil
@@ -150,18 +152,18 @@ func (s *Snapshot) CheckSent(sent []*x509.Certificate) error {
 
 // search takes from left what crypto/x509 may do to find the issuers of the last
 // certificate of path, going by the names alone.
-func (b *Bundle) search(sent, path []*x509.Certificate, left *int) {
+func (is *issuers) search(sent, path []*x509.Certificate, left *cost) {
 	issuer := path[len(path)-1].RawIssuer
-	*left -= b.costs[string(issuer)]
+	left.take(is.cost(issuer))
 	for _, c := range sent[1:] {
-		if *left < 0 {
+		if left.spent() {
 			return
 		}
-		if string(c.RawSubject) != string(issuer) || repeats(path, c) {
+		if string(c.RawSubject) != string(issuer) || is.leavesOut(c) || repeats(path, c) {
 			continue
 		}
-		*left -= costOf(c)
-		b.search(sent, append(path[:len(path):len(path)], c), left)
+		left.take(issuerCost(c))
+		is.search(sent, append(path[:len(path):len(path)], c), left)
 	}
 }
 
@@ -194,12 +196,11 @@ func sanOf(c *x509.Certificate) (value []byte, ok bool) {
 	return nil, false
 }
 
-// costOf is what checking a signature of an issuer costs, at most about half a
-// millisecond of CPU each.
+// costOf is what checking a signature of an issuer counts: 1, or 2 if it is slow.
 func costOf(issuer *x509.Certificate) int {
 	switch key := issuer.PublicKey.(type) {
 	case *ecdsa.PublicKey:
-		if key.Curve == elliptic.P521() {
+		if key.Params().BitSize > 384 {
 			return 2
 		}
 	case *rsa.PublicKey:

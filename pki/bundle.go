@@ -27,9 +27,9 @@ type Bundle struct {
 	pool   *x509.CertPool
 	bound  map[[32]byte][]Domain // by SHA-256 of the anchor; anchors that are not here vouch for any name
 	digest [32]byte
-	held   map[[32]byte]bool // SHA-256 of each anchor
-	costs  map[string]int    // of a signature check by each anchor, by their subject
-	known  known             // clients it was seen to vouch for
+	held   map[[32]byte]bool     // SHA-256 of each anchor
+	named  map[string]*namesakes // by subject
+	known  known                 // clients it was seen to vouch for
 }
 
 // A Domain is a SPIFFE trust domain with its authorities. They vouch for SPIFFE
@@ -46,7 +46,7 @@ type Domain struct {
 // NewBundle makes a bundle of the given anchors, which vouch for any name, and
 // of trust domains; each anchor once, in a stable order.
 func NewBundle(certs []*x509.Certificate, domains ...Domain) (*Bundle, error) {
-	b := &Bundle{pool: x509.NewCertPool(), bound: make(map[[32]byte][]Domain), held: make(map[[32]byte]bool), costs: make(map[string]int)}
+	b := &Bundle{pool: x509.NewCertPool(), bound: make(map[[32]byte][]Domain), held: make(map[[32]byte]bool)}
 	certs = slices.Clone(certs)
 	for _, d := range domains {
 		for _, c := range d.Authorities {
@@ -65,11 +65,11 @@ func NewBundle(certs []*x509.Certificate, domains ...Domain) (*Bundle, error) {
 	if len(b.certs) > maxBundle {
 		return nil, fmt.Errorf("%d certificates in the trust bundle, at most %d are allowed", len(b.certs), maxBundle)
 	}
+	b.named = namesakesOf(b.certs)
 	h := sha256.New()
 	for _, c := range b.certs {
 		b.pool.AddCert(c)
 		b.held[sha256.Sum256(c.Raw)] = true
-		b.costs[string(c.RawSubject)] += costOf(c)
 		h.Write(c.Raw)
 		for _, d := range b.bound[sha256.Sum256(c.Raw)] {
 			fmt.Fprintf(h, "%q %t", d.Name, d.Foreign)

@@ -146,9 +146,9 @@ func FuzzChain(f *testing.F) {
 
 // signatureBound is the most signatures that may be checked for what CheckSent takes.
 func (s *Snapshot) signatureBound(sent []*x509.Certificate) int {
-	bound := maxSearch
+	bound, anchors := maxSearch, s.Bundle.issuersOf(sent)
 	for _, c := range sent {
-		bound = max(bound, maxSearch+2*s.Bundle.costs[string(c.RawIssuer)])
+		bound = max(bound, maxSearch+2*anchors.cost(c.RawIssuer).checks)
 	}
 	return bound
 }

@@ -15,6 +15,7 @@ type Peer struct {
 	Identity    *Identity // never nil
 	IdentityErr error     // a *RefusedError where the names are unusable
 
+	sent          []*x509.Certificate
 	intermediates *x509.CertPool
 	anchor        atomic.Pointer[anchor]
 }
@@ -29,7 +30,7 @@ type anchor struct {
 // NewPeer describes the client that sent the chain (leaf first), as verified
 // under bundle with the given chains; chains may be nil.
 func NewPeer(sent []*x509.Certificate, bundle *Bundle, chains [][]*x509.Certificate) *Peer {
-	p := &Peer{Leaf: sent[0]}
+	p := &Peer{Leaf: sent[0], sent: sent}
 	p.Identity, p.IdentityErr = ParseIdentity(p.Leaf)
 	if len(sent) > 1 {
 		p.intermediates = x509.NewCertPool()
@@ -92,7 +93,7 @@ func (p *Peer) NotAfter() time.Time {
 
 func (p *Peer) reanchor(bundle *Bundle, now time.Time) *anchor {
 	chains, err := p.Leaf.Verify(x509.VerifyOptions{
-		Roots:         bundle.pool,
+		Roots:         bundle.issuersOf(p.sent).pool(p.sent),
 		Intermediates: p.intermediates,
 		CurrentTime:   now,
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},

@@ -104,12 +104,14 @@ func (s *Snapshot) Verify(sent []*x509.Certificate, now func() time.Time) (*Peer
 	if err := s.CheckSent(sent); err != nil {
 		return nil, err
 	}
-	intermediates := x509.NewCertPool()
+	anchors, intermediates := s.Bundle.issuersOf(sent), x509.NewCertPool()
 	for _, c := range sent[1:] {
-		intermediates.AddCert(c)
+		if !anchors.leavesOut(c) {
+			intermediates.AddCert(c)
+		}
 	}
 	at := now()
-	chains, err := sent[0].Verify(x509.VerifyOptions{Roots: s.Bundle.pool, Intermediates: intermediates, CurrentTime: at,
+	chains, err := sent[0].Verify(x509.VerifyOptions{Roots: anchors.pool(sent), Intermediates: intermediates, CurrentTime: at,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	if err != nil {
 		return nil, refuse(verifyReason(err, at), Cut(err.Error(), maxNameText))

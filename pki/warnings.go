@@ -35,7 +35,7 @@ func (f Files) Warnings(s *Snapshot, now time.Time) []string {
 			out = append(out, fmt.Sprintf("client CA: %s: nobody it signed gets in; replace the CA, or see tls.weakClientKeys", refused.Detail))
 		}
 	}
-	return out
+	return append(out, s.Bundle.untried()...)
 }
 
 // ownWarnings are those of the gate's own certificate.
