@@ -54,6 +54,7 @@ type Set struct {
 	ask chan struct{}
 
 	mu    sync.Mutex
+	told  *Keys         // that OnChange has put in force
 	busy  bool          // a fetch is asked for or under way
 	round chan struct{} // closed when it is over
 	asked time.Time     // when a key that is not there was last asked for
@@ -108,12 +109,13 @@ func (s *Set) Seen() time.Time {
 
 // Await waits until a fetch that is under way is over, or one that it asks for
 // because have, the keys in force, lack one that a token names. It returns at once
-// where there are other keys by now or where such a fetch was made lately, and
-// when ctx ends.
+// where other keys are in force by now or where such a fetch was made lately, and
+// when ctx ends. Keys that were fetched and that OnChange is putting in force are
+// waited for: who decides before that decides by the old ones.
 func (s *Set) Await(ctx context.Context, have *Keys) {
 	s.mu.Lock()
-	round := s.round
-	if s.keys.Load() != have || (!s.busy && !s.mayAsk(have)) {
+	round, now := s.round, s.keys.Load()
+	if now != have && (now == s.told || !s.busy) || !s.busy && !s.mayAsk(have) {
 		s.mu.Unlock()
 		return
 	}
@@ -239,6 +241,9 @@ func (s *Set) refresh(ctx context.Context, get func() (*Keys, error)) error {
 			if s.opts.OnChange != nil {
 				s.opts.OnChange()
 			}
+			s.mu.Lock()
+			s.told = next
+			s.mu.Unlock()
 		}
 	}
 	if s.opts.OnRefresh != nil {
