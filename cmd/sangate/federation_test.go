@@ -20,20 +20,21 @@ import (
 )
 
 // octopusUpstream is a program of its own: an Octopus tool server that takes the
-// Bearer token which stands in the file token, and says what it was asked.
+// Bearer tokens which stand in the file token, and says what it was asked, by which.
 func octopusUpstream() {
 	mux := http.NewServeMux()
 	known := func(h http.HandlerFunc) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
-			token, err := os.ReadFile("token")
-			if err != nil || r.Header.Get("Authorization") != "Bearer "+strings.TrimSpace(string(token)) {
+			tokens, err := os.ReadFile("token")
+			token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+			if err != nil || !ok || !slices.Contains(strings.Fields(string(tokens)), token) {
 				fmt.Println("refused", r.Method, r.URL.Path)
 				w.WriteHeader(http.StatusUnauthorized)
 				fmt.Fprint(w, `{"error":"unauthorized"}`)
 				return
 			}
-			fmt.Println("taken", r.Method, r.URL.Path, "tenant header:", r.Header["X-Octopus-Tenant-Id"])
+			fmt.Println("taken", r.Method, r.URL.Path, "by", token, "tenant header:", r.Header["X-Octopus-Tenant-Id"])
 			h(w, r)
 		}
 	}
@@ -182,14 +183,18 @@ egress: {allow: [127.0.0.0/8], caFile: ca.crt}
 		t.Errorf("tools after the new credential: %v", got)
 	}
 
-	// By the command line too, from the next call on; and while it is in use it stays.
-	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("third-secret\n"), 0o600); err != nil {
+	// By the command line too, from the next call on; and while it is in use it stays. The
+	// upstream takes both tokens meanwhile: a look of the gate's may fall between.
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("second-secret\nthird-secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	runSangate(t, dir, "third-secret", "credential", "rotate", "--config", "gate.yaml", "1")
 	if status, body := call("search_tickets", `{}`); status != http.StatusOK {
 		t.Errorf("the next call after a rotation: %d %s", status, body)
 	}
+	within(t, "the next call after a rotation is by the new secret", 5*time.Second, func() bool {
+		return strings.Contains(upstream.out(), "taken POST /tool/search_tickets/call by third-secret")
+	})
 	if status, body := request(t, admin, http.MethodDelete, url+"/api/credentials/1", ""); status != http.StatusConflict || !strings.Contains(body, "mcpServers zendesk") {
 		t.Errorf("deleting what is in use: %d %s", status, body)
 	}
