@@ -147,6 +147,7 @@ var Promises = map[string]string{
 	"upstream/hostile-key-set":            "A key set with unusual keys yields only usable public keys.",
 	"upstream/hostile-offer":              "No offer of an upstream crashes the server.",
 	"upstream/inside-address":             "Addresses inside the network are dialled only if allowed.",
+	"upstream/library-lines":              "What servers make the Go libraries log is counted, without their bytes, in the gate's log.",
 	"upstream/log-line":                   "Standard error of a command cannot forge a log line.",
 	"upstream/metric-names":               "Names that an upstream keeps changing do not create metric series without end.",
 	"upstream/ocsp-bytes":                 "No bytes in place of an OCSP answer crash the server or count as good.",

@@ -29,6 +29,7 @@ what is there. Everything printed after the start can be pasted.`,
 			v := thisVersion()
 			opts.Version, opts.Commit = v.Version, v.Commit
 			opts.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+			ofLibraries(opts.Logger.Handler())
 			opts.Ready = func(g dev.Gate) { welcome(cmd.OutOrStdout(), g) }
 			hup := hangups()
 			defer signal.Stop(hup)

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"io"
+	stdlog "log"
 	"log/slog"
+	"regexp"
 	"sync/atomic"
 
+	"github.com/sangate/sangate/server/boundlog"
 	"github.com/sangate/sangate/server/config"
 )
 
@@ -51,4 +54,25 @@ func (g log) WithAttrs(attrs []slog.Attr) slog.Handler {
 func (g log) WithGroup(name string) slog.Handler {
 	g.text, g.json = g.text.WithGroup(name), g.json.WithGroup(name)
 	return g
+}
+
+// ofLibraries has what libraries write to the log package's own logger go into the gate's
+// log, at level debug: net/http writes a line there for each frame that a server makes up,
+// and repeats bytes that nobody asked for.
+func ofLibraries(h slog.Handler) {
+	lines := slog.NewLogLogger(unquoting{boundlog.NewRepeated(boundlog.New(h))}, slog.LevelDebug)
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(lines.Writer())
+}
+
+// unquoting leaves out what a message quotes: bytes of a peer, which may be a secret that
+// it was sent.
+type unquoting struct{ slog.Handler }
+
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// Handle implements slog.Handler.
+func (u unquoting) Handle(ctx context.Context, r slog.Record) error {
+	r.Message = quoted.ReplaceAllString(r.Message, `"…"`)
+	return u.Handler.Handle(ctx, r)
 }

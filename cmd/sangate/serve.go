@@ -59,6 +59,7 @@ themselves; SIGHUP has them read at once.`,
 			defer signal.Stop(hup)
 			v, log := thisVersion(), newLog(cmd.ErrOrStderr())
 			log.follow(c.Log)
+			ofLibraries(log)
 			s, err := server.New(cmd.Context(), server.Options{ConfigFile: flags.file, Overrides: flags.set,
 				Version: v.Version, Commit: v.Commit, Logger: slog.New(log), FollowLog: log.follow})
 			if err != nil {
