@@ -135,6 +135,8 @@ var Promises = map[string]string{
 		"a name.",
 	"tenant/session-own-identity": "A session belongs to the SAN that maps its certificate: a shared name gives no access, a renewed " +
 		"certificate keeps it.",
+	"tenant/sweep-cost": "What it takes to decide again about the requests and streams of one tenant does not grow with its tools, " +
+		"so revocations of others are noticed in time.",
 	"tenant/subscriptions-own-bound": "However many sessions subscribe, they take no subscription of another tenant or identity.",
 	"upstream/answer-memory": "Answers of backends and what is decoded from them hold bounded memory for each identity, each " +
 		"tenant and in total.",

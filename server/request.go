@@ -38,6 +38,7 @@ type request struct {
 	audited  atomic.Bool              // the audit log has what came of it
 	expected atomic.Pointer[mcp.Kind] // of the use that its message may lead to, until there is one
 	doing    atomic.Pointer[string]   // the tool that it calls, or listening
+	allowed  auth.Allowance           // under which the sweep, which alone uses it, last let the call go on
 
 	call lifetime.Context // of the tool it calls
 	span trace.Span       // nil: it is not traced
@@ -54,7 +55,8 @@ type request struct {
 	header [1]string // the value of X-Request-Id
 }
 
-// listening is in the place of a tool's name where a request is a stream of what changes.
+// listening is in the place of a tool's name, which is never empty, where a request is a
+// stream of what changes.
 var listening = new(string)
 
 type requestKey struct{}

@@ -38,15 +38,24 @@ func (s *Server) revalidate(q *request) (refused *auth.Decision, changed bool) {
 	return nil, changed
 }
 
-// again decides about a request in progress, on the snapshot in force. A request whose
-// certificate has moved to another tenant is refused: it was admitted for the first.
-func (s *Server) again(q *request) auth.Decision {
-	d := s.gate.Decide(q.asked)
+// again decides about an admitted request, on the snapshot in force.
+func (s *Server) again(q *request) auth.Decision { return ofSameTenant(q, s.gate.Decide(q.asked)) }
+
+// still is again for the sweep, which decides often and about all requests in progress:
+// the decision has no view of the tools.
+func (s *Server) still(q *request) auth.Decision {
+	name := q.doing.Load()
+	if name == nil {
+		name = listening // no tool either
+	}
+	return ofSameTenant(q, s.gate.Again(&q.asked, *name, &q.allowed))
+}
+
+// ofSameTenant refuses a request whose certificate has moved to another tenant: it was
+// admitted for the first.
+func ofSameTenant(q *request, d auth.Decision) auth.Decision {
 	if d.OK() && d.Principal.TenantID != q.tenant {
 		return d.Refused(auth.TenantMismatch, 0)
-	}
-	if name := q.doing.Load(); d.OK() && name != nil && name != listening {
-		d.Call(context.Background(), *name, nil) // without arguments nothing is evaluated
 	}
 	return d
 }

@@ -74,7 +74,7 @@ func (s *Server) serve(ctx context.Context) (err error) {
 	loop("keep upstreams current", s.backend.Run)
 	loop("keep OpenAPI documents current", s.backend.RunDocuments)
 	loop("note uses of keys", s.noteUse)
-	loop("decide requests again", func(ctx context.Context) { s.live.sweep(ctx, s.again, s.cutOff, s.limits.StallTimeout) })
+	loop("decide requests again", func(ctx context.Context) { s.live.sweep(ctx, s.still, s.cutOff, s.limits.StallTimeout) })
 	loop("watch answers", func(ctx context.Context) { s.finishing.watch(ctx, s.limits.StallTimeout) })
 	loop("decide connections again", func(ctx context.Context) {
 		s.conns.sweep(ctx, s.gate, s.opts.Now, s.dropped, s.limits.StallTimeout, s.connectionStalled)

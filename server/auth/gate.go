@@ -164,15 +164,7 @@ func (g *Gate) Decide(r Request) Decision {
 
 // DecideOn is [Gate.Decide] without copies; d is the zero value.
 func (g *Gate) DecideOn(r *Request, d *Decision) {
-	now := g.now()
-	d.Snapshot, d.Stage, d.Reason = g.cur.Load(), Passed, OK
-	d.Principal.Identity = r.Peer.Identity
-	d.Principal.NotAfter, d.Via = r.Peer.NotAfter(), r.Via
-	if reason := d.decide(r, now); reason != "" {
-		d.Reason, d.Stage = reason, stageOf(reason)
-		return
-	}
-	if !r.Admin {
+	if g.agree(r, d, g.now()); d.OK() && !r.Admin {
 		d.Tools = d.Snapshot.Tools.View(d.Tenant)
 		d.restrict(r)
 	}
