@@ -29,8 +29,18 @@ func sessionCases() []kase {
 		commandCase("command-deaf"),
 		commandCase("command-ping-flood"),
 		commandCase("command-secret"),
+		commandCase("command-large-answers"),
+		sessionCase("session-large-answers", session{answers: largeAnswer}),
+		upstreamCase("large-answers", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `[{"name":"t","inputSchema":{"type":"object"}}]`)
+		}, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"a":"`+largeAnswer+`"}`)
+		}, `{}`),
 	}
 }
+
+// largeAnswer is a text that tools answer with.
+var largeAnswer = strings.Repeat("x", 8_000_000)
 
 // largeAnswers has many calls at once get answers just below the limit, whose last byte does not come.
 func largeAnswers() kase {
@@ -62,9 +72,10 @@ const (
 
 // A session says how an upstream behaves that speaks MCP over HTTP.
 type session struct {
-	beside http.HandlerFunc // the stream that belongs to no request
-	deaf   bool             // it does not answer responses
-	tools  int              // how many it offers, under new names each time
+	beside  http.HandlerFunc // the stream that belongs to no request
+	deaf    bool             // it does not answer responses
+	tools   int              // how many it offers, under new names each time
+	answers string           // what its tool answers; "ok" if empty
 }
 
 func sessionCase(name string, s session) kase {
@@ -77,6 +88,10 @@ func sessionCase(name string, s session) kase {
 }
 
 func (s session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet && s.beside == nil {
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
 	if r.Method == http.MethodGet {
 		w.Header().Set("Content-Type", "text/event-stream")
 		s.beside(w, r)
@@ -93,6 +108,9 @@ func (s session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		w.WriteHeader(http.StatusAccepted)
 		return
+	}
+	if s.answers != "" {
+		answer = strings.Replace(answer, `"ok"`, `"`+s.answers+`"`, 1)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, answer)
@@ -169,6 +187,9 @@ func commandMain(behaviour string) {
 		answer, asked := answerMCP(line, 0)
 		if !asked {
 			continue
+		}
+		if behaviour == "command-large-answers" && strings.Contains(string(line), "tools/call") {
+			answer = strings.Replace(answer, `"ok"`, `"`+largeAnswer+`"`, 1)
 		}
 		if behaviour == "command-secret" && strings.Contains(string(line), "tools/call") {
 			answer = strings.Replace(answer, `"ok"`, `"`+strings.Repeat(os.Getenv("API_TOKEN"), 250_000)+`"`, 1)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 
+	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/tool"
 	"github.com/sangate/sangate/server/tracing"
 )
@@ -68,8 +69,17 @@ func (s *Server) scrubbed(res *tool.Result, err error) (*tool.Result, error) {
 	return nil, clean
 }
 
+// weightOf returns what a result takes that is passed on; res may be nil.
+func weightOf(res *tool.Result) int64 {
+	if res == nil {
+		return 0
+	}
+	return intake.Weight(res.Content) + intake.Weight(res.Structured)
+}
+
 // exchange runs one with the upstream, within its timeout.
-func (s *Server) exchange(ctx context.Context, method, target string, do func(context.Context, link) (*tool.Result, error)) (*tool.Result, error) {
+func (s *Server) exchange(ctx context.Context, method, target string,
+	do func(context.Context, link) (*tool.Result, error)) (out *tool.Result, _ error) {
 	l, err := s.current()
 	if err != nil {
 		return nil, err
@@ -78,6 +88,8 @@ func (s *Server) exchange(ctx context.Context, method, target string, do func(co
 	within, cancel := context.WithTimeout(ctx, s.conf.Timeout())
 	defer cancel()
 	within, asked := tracing.Outward(within, tracing.Call{Server: s.conf.Name, URL: s.conf.BaseURL, Method: method, Target: target})
+	within, answers := s.answers.Begin(within)
+	defer func() { answers.End(weightOf(out)) }()
 	start := time.Now()
 	res, err := do(within, l)
 	if said, ok := errors.AsType[*jsonrpc.Error](err); ok {

@@ -15,6 +15,8 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+
 	"github.com/sangate/sangate/server/tool"
 )
 
@@ -199,21 +201,26 @@ func FuzzResponse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		const id = "sangate-7"
-		p := newPipe(nil, 0)
-		answer := make(chan []byte, 1)
-		p.waiting[id] = answer
-		took := p.take(line)
-		_, ok, err := responseTo(id, line)
-		if took && string(<-answer) != string(line) {
-			t.Errorf("%q was changed on its way", line)
+		c := &commandConn{pipe: newPipe(nil, 0), bounds: newInbound(nil), log: slog.New(slog.DiscardHandler)}
+		own, err := jsonrpc.MakeID(id)
+		if err != nil {
+			t.Fatal(err)
 		}
+		answer := make(chan *jsonrpc.Response, 1)
+		c.pipe.await(own, &awaited{ctx: t.Context(), answer: answer})
+		passed := c.message(line)
+		took := len(answer) > 0
+		if response, is := passed.(*jsonrpc.Response); is || took && (<-answer).ID != own {
+			t.Errorf("%q passes as %v, which nobody awaits", line, response)
+		}
+		_, ok, err := responseTo(id, line)
 		if took && !bytes.Contains(line, []byte(id)) || ok && !json.Valid(line) || err != nil && !ok {
 			t.Errorf("%q: took %v, responds %v, %v", line, took, ok, err)
 		}
 		if said, isSaid := errors.AsType[*tool.UpstreamError](err); err != nil && (!isSaid || !said.Said) {
 			t.Errorf("%q: %v", line, err)
 		}
-		if took && p.take(line) {
+		if c.message(line); len(answer) > 0 {
 			t.Errorf("%q responds twice", line)
 		}
 	})

@@ -119,8 +119,15 @@ func light(message []byte, taken *intake.Answer) error {
 		return fmt.Errorf("a message of %d bytes that takes about %d when it is decoded; at most %d may",
 			len(message), weight, intake.MaxWeight)
 	}
+	if err := taken.Pass(sdkCopies * int64(len(message))); err != nil {
+		return err
+	}
 	return taken.Grow(weight)
 }
+
+// sdkCopies is how many times the size of a message the MCP SDK takes to decode it, beside its weight: it copies the
+// message at each level of decoding, into rooms that grow by doubling.
+const sdkCopies = 3
 
 // events reads an event stream and drops the data of events that inbound does not pass. Everything else stays as it
 // is. It takes lines and fields apart as the SDK does.
@@ -130,6 +137,7 @@ type events struct {
 	passes func(message []byte) bool
 	silent func() // called for an event without data; may be nil
 	taken  *intake.Answer
+	beside bool // it is of no call, so no answer comes in it
 	out    []byte
 	err    error
 }
@@ -177,7 +185,7 @@ func (e *events) next() (event []byte, err error) {
 	if data == 0 && e.silent != nil {
 		e.silent()
 	}
-	if data == 0 || e.passes(message) {
+	if data == 0 || e.passes(message) && !(e.beside && len(message) > maxUnasked) {
 		return event, cmp.Or(light(message, e.taken), err)
 	}
 	var rest []byte

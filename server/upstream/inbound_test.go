@@ -11,6 +11,8 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/sangate/sangate/server/intake"
 )
 
 const (
@@ -75,6 +77,14 @@ func TestUnaskedEvents(t *testing.T) {
 	e := &events{in: bufio.NewReader(iotest.OneByteReader(strings.NewReader(in))), passes: i.passes}
 	if got, err := io.ReadAll(e); err != nil || string(got) != want {
 		t.Errorf("%v\n%q, want\n%q", err, got, want)
+	}
+	answer := "data: " + strings.Repeat("x", maxUnasked+1) + "\n\n"
+	for beside, want := range map[bool]string{false: answer, true: "\n"} {
+		e = &events{in: bufio.NewReader(strings.NewReader(answer)), passes: i.passes, beside: beside,
+			taken: intake.AnswerTo(t.Context())}
+		if got, err := io.ReadAll(e); err != nil || string(got) != want {
+			t.Errorf("an answer in a stream of no call (%v): %v, %d bytes, want %d", beside, err, len(got), len(want))
+		}
 	}
 	e = &events{in: bufio.NewReader(io.MultiReader(strings.NewReader("data: "), endlessText{})), passes: i.passes}
 	if n, err := io.Copy(io.Discard, e); err == nil || n > maxAnswer {

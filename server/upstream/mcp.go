@@ -16,6 +16,7 @@ import (
 
 	"github.com/sangate/sangate/pki/contain"
 	"github.com/sangate/sangate/server/config"
+	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/tool"
 	"github.com/sangate/sangate/server/tracing"
 )
@@ -112,6 +113,8 @@ func (s *Server) session(ctx context.Context, transport sdk.Transport, end func(
 }
 
 func (l *mcpLink) look(ctx context.Context) (*listing, error) {
+	ctx, looks := new(intake.Source).Begin(ctx) // beside the calls: it does not wait for them
+	defer looks.End(0)
 	out := &listing{}
 	caps := l.session.InitializeResult().Capabilities
 	if caps == nil {

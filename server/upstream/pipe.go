@@ -12,10 +12,12 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 )
 
-// overPipe sends requests to a command, between those of the SDK, and keeps the
-// responses to them from it.
+// overPipe sends messages to a command, and knows the requests among them that await a response: the SDK's, and those
+// past it.
 //
 // Messages are queued: a command that does not read its input holds up no caller beyond the end of its request.
 type overPipe struct {
@@ -23,7 +25,7 @@ type overPipe struct {
 	stall time.Duration // a command that reads nothing for so long is given up
 
 	mu      sync.Mutex
-	waiting map[string]chan []byte
+	waiting map[jsonrpc.ID]*awaited
 	queue   [][]byte      // the first is being written
 	queued  int           // bytes
 	more    chan struct{} // has one element if queue was empty and no longer is
@@ -47,7 +49,7 @@ const (
 
 // newPipe returns one; the caller runs its write method.
 func newPipe(out deadlineWriter, stall time.Duration) *overPipe {
-	return &overPipe{out: out, stall: stall, waiting: make(map[string]chan []byte),
+	return &overPipe{out: out, stall: stall, waiting: make(map[jsonrpc.ID]*awaited),
 		more: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
@@ -168,48 +170,61 @@ func (o *overPipe) Close() error {
 	return o.out.Close()
 }
 
-// take reports whether a line is the response to a request of ours.
-func (o *overPipe) take(line []byte) bool {
-	if !bytes.Contains(line, []byte(`"`+ownID)) {
-		return false
-	}
-	var m struct {
-		ID string `json:"id"`
-	}
-	if json.Unmarshal(line, &m) != nil {
-		return false
-	}
+// awaited is a request that awaits a response.
+type awaited struct {
+	ctx    context.Context        // of its call
+	answer chan *jsonrpc.Response // has room for one; nil if the SDK awaits it
+	stop   func() bool
+}
+
+// await notes a request that is about to be sent, until it is answered or its context ends.
+func (o *overPipe) await(id jsonrpc.ID, a *awaited) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	c, ok := o.waiting[m.ID]
-	if ok {
-		c <- bytes.Clone(line)
-		delete(o.waiting, m.ID)
+	o.waiting[id] = a
+	a.stop = context.AfterFunc(a.ctx, func() { o.answered(id) })
+}
+
+// answered returns the request that awaits the response with an id, and forgets it; nil if there is none.
+func (o *overPipe) answered(id jsonrpc.ID) *awaited {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	a := o.waiting[id]
+	if a != nil {
+		delete(o.waiting, id)
+		a.stop()
 	}
-	return ok
+	return a
+}
+
+// awaits reports whether a response is awaited.
+func (o *overPipe) awaits() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.waiting) > 0
 }
 
 func (o *overPipe) request(ctx context.Context, method string, params any) (json.RawMessage, error) {
-	id, body, err := newRequest(method, params)
+	text, body, err := newRequest(method, params)
 	if err != nil {
 		return nil, err
 	}
-	answer := make(chan []byte, 1)
-	o.mu.Lock()
-	o.waiting[id] = answer
-	o.mu.Unlock()
-	defer func() {
-		o.mu.Lock()
-		delete(o.waiting, id)
-		o.mu.Unlock()
-	}()
+	id, err := jsonrpc.MakeID(text)
+	if err != nil {
+		return nil, err
+	}
+	answer := make(chan *jsonrpc.Response, 1)
+	o.await(id, &awaited{ctx: ctx, answer: answer})
+	defer o.answered(id)
 	if _, err := o.Write(append(body, '\n')); err != nil {
 		return nil, err
 	}
 	select {
-	case data := <-answer:
-		result, _, err := responseTo(id, data)
-		return result, err
+	case response := <-answer:
+		if response.Error != nil {
+			return nil, said(response.Error)
+		}
+		return response.Result, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-o.ended:

@@ -1,22 +1,17 @@
 package upstream
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"sync"
 	"time"
 
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"github.com/sangate/sangate/pki/contain"
 	"github.com/sangate/sangate/server/credential"
-	"github.com/sangate/sangate/server/intake"
 )
 
 // A command has this long to end by itself when its input has ended.
@@ -44,10 +39,7 @@ func (s *Server) spawn(ctx context.Context) (link, error) {
 	}
 	pipe := newPipe(p.in, s.conf.Timeout())
 	s.background.Go(pipe.write)
-	bounds, unowned := newInbound(pipe.ended), intake.AnswerTo(context.Background()) // its lines are read for all calls
-	take := s.containedTake(func(line []byte) bool { return pipe.take(line) || !bounds.passes(line) || light(line, unowned) != nil })
-	reader := &lines{source: io.NopCloser(p.out), in: bufio.NewReader(p.out), take: take, scrub: s.scrub.Bytes}
-	l, err := s.session(ctx, &sdk.IOTransport{Reader: reader, Writer: pipe, MaxLineLength: 2 * maxAnswer}, func() {
+	l, err := s.session(ctx, s.commandConn(pipe, p.out), func() {
 		_ = pipe.Close()
 		p.stop()
 	})
@@ -69,15 +61,6 @@ func (s *Server) spawn(ctx context.Context) (link, error) {
 		s.Wake()
 	})
 	return l, nil
-}
-
-// containedTake returns take for a goroutine of the SDK; it drops a line that makes take panic.
-func (s *Server) containedTake(take func([]byte) bool) func([]byte) bool {
-	return func(line []byte) bool {
-		taken := true
-		_ = s.contained("read a line of an upstream", func() error { taken = take(line); return nil })
-		return taken
-	}
 }
 
 // A process is a running command.

@@ -24,6 +24,7 @@ import (
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/egress"
+	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/tool"
 )
 
@@ -68,6 +69,7 @@ type Server struct {
 	background sync.WaitGroup // what waits for the end of a command, or of a link by a renewed certificate
 	exchanges  sync.WaitGroup // in progress; grows under mu where there is a link
 	conns      conns
+	answers    intake.Source // of its calls
 
 	mu      sync.Mutex
 	link    link // nil: none

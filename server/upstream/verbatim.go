@@ -115,7 +115,8 @@ func (k kept) RoundTrip(r *http.Request) (*http.Response, error) {
 	case eventStream:
 		taken := intake.AnswerTo(r.Context())
 		made := &lines{source: res.Body, in: bufio.NewReader(res.Body), prefix: []byte("data:"), taken: taken}
-		res.Body = &events{source: made, in: bufio.NewReader(made), passes: k.inbound.passes, silent: k.inbound.silent, taken: taken}
+		res.Body = &events{source: made, in: bufio.NewReader(made), passes: k.inbound.passes, silent: k.inbound.silent,
+			taken: taken, beside: r.Method == http.MethodGet && !intake.InCall(r.Context())}
 	case "application/json":
 		res.Body = &whole{source: res.Body, request: r, taken: intake.AnswerTo(r.Context())}
 	}
@@ -178,8 +179,6 @@ type lines struct {
 	source io.Closer
 	in     *bufio.Reader
 	prefix []byte
-	take   func(line []byte) bool // those that are not the SDK's; may be nil
-	scrub  func(line []byte) []byte
 	taken  *intake.Answer // nil: not counted
 	out    []byte
 	err    error
@@ -215,12 +214,6 @@ func (l *lines) next() {
 			l.err = err
 			break
 		}
-	}
-	if l.scrub != nil {
-		line = l.scrub(line)
-	}
-	if l.take != nil && l.take(line) {
-		return
 	}
 	if rest, ok := bytes.CutPrefix(line, l.prefix); ok {
 		if made := verbatim(rest); !bytes.Equal(made, rest) {
