@@ -10,8 +10,9 @@ import (
 
 // Bounds of one list.
 const (
-	MaxCRLBytes   = 128 << 20 // as it comes, DER or PEM
-	MaxCRLEntries = 5_000_000
+	MaxCRLBytes    = 128 << 20 // as it comes, DER or PEM
+	MaxHeaderBytes = 64 << 10  // of the answer that brings it
+	MaxCRLEntries  = 5_000_000
 )
 
 // clockSkew is how far ahead of our clock an issuer's may be.

@@ -32,6 +32,10 @@ func TestSourceBadAnswers(t *testing.T) {
 		w.Header().Set("Content-Length", fmt.Sprint(revocation.MaxCRLBytes+1))
 		w.Write(good)
 	})
+	mux.HandleFunc("/head", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("ETag", strings.Repeat("a", 2*revocation.MaxHeaderBytes))
+		w.Write(good)
+	})
 	mux.HandleFunc("/endless", func(w http.ResponseWriter, r *http.Request) {
 		for chunk := make([]byte, 1<<20); r.Context().Err() == nil; {
 			w.Write(chunk)
@@ -46,6 +50,7 @@ func TestSourceBadAnswers(t *testing.T) {
 	defer srv.Close()
 	for path, words := range map[string]string{
 		"/good": "", "/redirect": "302: redirects", "/304": "304", "/encoded": "content encoding", "/long": "larger than",
+		"/head":    "headers exceeded",
 		"/endless": "larger than", "/cut": "unexpected EOF", "/slow": "", "/none": "404",
 	} {
 		t.Run(path, func(t *testing.T) {

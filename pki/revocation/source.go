@@ -95,7 +95,8 @@ func NewSource(opts SourceOptions) (*Source, error) {
 	opts.Timeout = cmp.Or(opts.Timeout, 30*time.Second)
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
 	if opts.Transport == nil {
-		opts.Transport = &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute}
+		opts.Transport = &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute,
+			MaxResponseHeaderBytes: MaxHeaderBytes}
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

@@ -114,7 +114,7 @@ func (t listTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.k.still {
 		return nil, errors.New("nothing is fetched for a look")
 	}
-	once := &http.Transport{DisableKeepAlives: true, DisableCompression: true,
+	once := &http.Transport{DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: revocation.MaxHeaderBytes,
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	return once.RoundTrip(r)
 }
