@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/contain"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/httptool"
@@ -175,11 +176,15 @@ func (d *document) empty() bool {
 	return d.current.Tools == nil
 }
 
+// maxProblem bounds what is told of a failure, in bytes: it may quote the document, or what
+// its server sent.
+const maxProblem = 1 << 10
+
 // note logs how an attempt ended.
 func (d *document) note(err error) {
 	problem := ""
 	if err != nil {
-		problem = err.Error()
+		problem = pki.Cut(err.Error(), maxProblem)
 	}
 	d.mu.Lock()
 	where := d.where()

@@ -139,3 +139,18 @@ func TestBadTextImportedOnce(t *testing.T) {
 		t.Errorf("%d imports, problem %q, want 1 and bad", runs, r.Problem)
 	}
 }
+
+// TestLongProblemIsCut checks that what quotes a document is not told at its length: it
+// stands in /readyz and in the console.
+func TestLongProblemIsCut(t *testing.T) {
+	l := library(func() {})
+	l.importer = fails(func() error { return errors.New(strings.Repeat("a", 1<<20)) })
+	plan := l.Prepare(source(t, "long"))
+	plan.Import(t.Context())
+	plan.Commit()
+	for _, r := range l.Results() {
+		if n := len(r.Problem); n == 0 || n > 2*maxProblem {
+			t.Errorf("%s: a problem of %d bytes", r.Name, n)
+		}
+	}
+}

@@ -1,6 +1,14 @@
 package upstream
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/sangate/sangate/pki"
+)
+
+// maxProblem bounds what is told of an upstream's failure, in bytes: it may quote what the
+// upstream sent.
+const maxProblem = 1 << 10
 
 // A State says how an upstream is, to an operator.
 type State struct {
@@ -32,7 +40,7 @@ func (s *Server) state() State {
 	defer s.mu.Unlock()
 	st.Up = s.up
 	if s.lastErr != nil {
-		st.Problem = s.lastErr.Error()
+		st.Problem = pki.Cut(s.lastErr.Error(), maxProblem)
 	}
 	if s.offer != nil {
 		st.LeftOut, st.Missing, st.Groups = s.offer.left, s.offer.missing, s.offer.groups
