@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +60,7 @@ type Gate struct {
 // Start runs a gate until the test ends.
 func Start(t testing.TB, opts Options) *Gate {
 	t.Helper()
-	before := runtime.NumGoroutine()
+	left := watch()
 	g := &Gate{t: t, Dir: t.TempDir(), CA: pkitest.NewCA(t, "Test CA"), keys: make(map[string]string)}
 	g.Write("ca.crt", g.CA.PEM())
 	g.CA.Issue(t, pkitest.Leaf{DNS: []string{"localhost", "gate.example.org"}, IPs: []string{"127.0.0.1"}}).Write(t, g.Dir, "server")
@@ -73,7 +72,7 @@ func Start(t testing.TB, opts Options) *Gate {
 		config = opts.Config(config)
 	}
 	g.Write("sangate.yaml", []byte(config))
-	g.run(opts, before)
+	g.run(opts, left)
 	return g
 }
 
@@ -97,7 +96,7 @@ func (g *Gate) config() string {
 	return b.String()
 }
 
-func (g *Gate) run(opts Options, before int) {
+func (g *Gate) run(opts Options, left func(time.Duration) string) {
 	t := g.t
 	t.Helper()
 	main, admin := listen(t), listen(t)
@@ -127,9 +126,8 @@ func (g *Gate) run(opts Options, before int) {
 			t.Errorf("Run = %v", err)
 		}
 		http.DefaultClient.CloseIdleConnections()
-		if !WaitFor(func() bool { return runtime.NumGoroutine() <= before }, 5*time.Second) {
-			stacks := make([]byte, 1<<20)
-			t.Errorf("goroutines left behind:\n%s", stacks[:runtime.Stack(stacks, true)])
+		if stacks := left(5 * time.Second); stacks != "" {
+			t.Errorf("goroutines left behind:\n%s", stacks)
 		}
 	})
 }
