@@ -30,10 +30,11 @@ fuzz-short:
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && FUZZDIR="$$dir" scripts/fuzz 500x
 
 # 100,000 tenants, 1,000,000 revoked certificates, 10,000 idle connections, 2,000
-# streams, 10,000 strangers, ten days of alerts: without the race detector, which has
-# no room for them.
+# streams, 10,000 strangers, 10,000 rotations, ten days of alerts: without the race
+# detector, which has no room or time for them.
+SCALE := TestScale|TestQuiet|TestPairRotations|TestReloadUnderLoad|TestSeriesStayTheSame
 scale:
-	go test -timeout 15m -tags '$(TAGS)' -count=1 -run 'TestScale|TestQuiet' ./server ./deploy/prometheus
+	go test -timeout 15m -tags '$(TAGS)' -count=1 -run '$(SCALE)' ./server ./deploy/prometheus
 
 # The conformance suite of the Model Context Protocol through a gate, and what the
 # official SDK's own server passes beside it: a line for each revision.

@@ -96,7 +96,7 @@ func (c oneConnection) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // rotations of each of leaf, CA bundle and configuration.
-const rotations = 200
+var rotations = rounds(200)
 
 // Eight clients call while everything is rotated under them: no request fails,
 // no kept connection is lost.
@@ -157,7 +157,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		t.Error(err)
 	}
 	for _, c := range callers {
-		if c.calls.Load() < rotations/4 {
+		if c.calls.Load() < int64(rotations/4) {
 			t.Errorf("%s: only %d calls; the load was none", c.name, c.calls.Load())
 		}
 		if c.kept != nil && c.dials.Load() != 1 {
@@ -165,7 +165,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"config", "certificate"} {
-		if n := g.Metric("sangate_"+kind+"_reloads_total", "result", "ok"); n < rotations {
+		if n := g.Metric("sangate_"+kind+"_reloads_total", "result", "ok"); n < float64(rotations) {
 			t.Errorf("%v %s reloads, want %d at least", n, kind, rotations)
 		}
 	}
@@ -234,6 +234,7 @@ func openStore(t *testing.T, g *servertest.Gate) *store.Store {
 // A key that is added to or revoked in the store by another process counts
 // within a second, for what is running, too.
 func TestKeysInTheStore(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	client := g.Client(g.Cert("acme"))
 	key, id := addKey(t, g, client, "acme")

@@ -24,7 +24,7 @@ import (
 
 // pairRotations is shared out among the ways in [ways], each with file events
 // and all of them without.
-var pairRotations = flag.Int("rotations", 10_000, "how often TestPairRotations and TestPairRotationsWithoutEvents replace the gate's certificate, together")
+var pairRotations = flag.Int("rotations", rounds(10_000), "how often TestPairRotations and TestPairRotationsWithoutEvents replace the gate's certificate, together")
 
 // A way replaces the gate's pair, step by step. With the last step, and not
 // before, the new one is whole.

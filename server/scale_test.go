@@ -30,6 +30,15 @@ func atScale(t *testing.T) {
 	}
 }
 
+// rounds is n, or a fifth of it under the race detector: `make scale` runs all of them
+// without it, in less time.
+func rounds(n int) int {
+	if pkitest.Race {
+		return n / 5
+	}
+	return n
+}
+
 // many is how many tenants there are.
 const many = 100_000
 

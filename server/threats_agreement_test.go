@@ -30,6 +30,7 @@ func everywhere(t *testing.T, g *servertest.Gate, client *http.Client, headers .
 //
 // Holds: client/factors-agree
 func TestAgreement(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
 		return yaml + `
   - {id: initech, secondFactor: optional, sans: ["uri:spiffe://example.org/tenant/initech/*"]}
@@ -116,6 +117,7 @@ func TestAgreement(t *testing.T) {
 //
 // Holds: client/forwarded-certificate
 func TestForwardedCertificatesAreIgnored(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	other := g.Cert("globex")
 	der := base64.StdEncoding.EncodeToString(other.Leaf.Raw)
@@ -162,6 +164,7 @@ func wantSame(t *testing.T, a, b *http.Response, nameA, nameB string) {
 //
 // Holds: tenant/denied-is-unknown
 func TestDeniedIsUnknown(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Tools: mcpTools(t), Config: allowTools})
 	client, token := g.Client(g.Cert("acme")), "Authorization: Bearer "+g.Key("acme")
 	call := func(name string) *http.Response {
@@ -221,6 +224,7 @@ func forge(key, secret string) string {
 //
 // Holds: client/key-guessing
 func TestUnknownKeys(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	client := g.Client(g.Cert("acme"))
 	unknown, _, err := apikey.Mint()
@@ -281,7 +285,7 @@ func TestSeriesStayTheSame(t *testing.T) {
 	}
 	round(1)
 	before := g.Series()
-	for i := range 5_000 { // two tools each
+	for i := range rounds(5_000) { // two tools each
 		round(map[bool]int{true: 50}[i%25 == 0]) // 200 certificates, 10,000 names
 	}
 	if after := g.Series(); after != before {
