@@ -31,6 +31,7 @@ type greeted struct {
 // A tool that is added while the gate serves is there at once, for those who may
 // call it, and knows who calls.
 func TestAddTool(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
 		return strings.Replace(yaml, "  - id: acme\n", "  - id: acme\n    tools: {allow: [greet]}\n", 1)
 	}})
@@ -91,6 +92,7 @@ func TestAddTool(t *testing.T) {
 
 // What a tool returns is held against its output schema before anybody sees it.
 func TestToolBreaksItsWord(t *testing.T) {
+	t.Parallel()
 	var log safeLog
 	g := servertest.Start(t, servertest.Options{Log: &log})
 	for name, res := range map[string]*tool.Result{"wrong": {Structured: []byte(`{"text":7}`)}, "text": tool.Text("s3cret")} {
@@ -111,6 +113,7 @@ func TestToolBreaksItsWord(t *testing.T) {
 // A caller who asks is told how far a tool is, in every revision; one who does
 // not gets plain JSON.
 func TestProgress(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: allowTools})
 	err := server.AddTool(g.Server, "steps", "", func(ctx context.Context, _ struct{}) (struct{}, error) {
 		for i := range 3 {
@@ -157,6 +160,7 @@ func TestProgress(t *testing.T) {
 
 // A caller who goes ends the tool's context.
 func TestToolIsCancelled(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: allowTools})
 	began, ended := make(chan struct{}), make(chan error, 1)
 	err := server.AddTool(g.Server, "long", "", func(ctx context.Context, _ struct{}) (struct{}, error) {
@@ -194,6 +198,7 @@ func TestToolIsCancelled(t *testing.T) {
 
 // The Go block of the README is the example that is run.
 func TestREADMEBlock(t *testing.T) {
+	t.Parallel()
 	readme, example := readFile(t, "../README.md"), readFile(t, "example_test.go")
 	_, rest, ok := strings.Cut(readme, "```go\n")
 	block, _, closed := strings.Cut(rest, "```")

@@ -3,8 +3,10 @@ package server_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -40,6 +42,7 @@ func adminGet(t *testing.T, g *servertest.Gate, method, path, host string) (stat
 }
 
 func TestAdminHosts(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: func(y string) string { return y + "adminHosts: [metrics.internal]\n" }})
 	for _, tc := range []struct {
 		host   string
@@ -64,6 +67,7 @@ func TestAdminHosts(t *testing.T) {
 }
 
 func TestReady(t *testing.T) {
+	t.Parallel()
 	var ahead atomic.Int64
 	g := servertest.Start(t, servertest.Options{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 	ready := func() (int, bool, string) {
@@ -102,6 +106,7 @@ func TestReady(t *testing.T) {
 
 // Every reason has its series at zero before anything happened, and no other.
 func TestCountersFromTheStart(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	for stage, reason := range auth.Reasons {
 		if got := g.Metric(decisions, "stage", string(stage), "reason", string(reason)); got != 0 {
@@ -133,6 +138,7 @@ func TestCountersFromTheStart(t *testing.T) {
 // A bad file on reload is counted, shown nowhere to the peer, and changes
 // nothing; the good one after it is taken.
 func TestBadConfigurationKeepsTheOld(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	client, file := g.Client(g.Cert("acme")), filepath.Join(g.Dir, "sangate.yaml")
 	good, err := os.ReadFile(file)
@@ -179,6 +185,7 @@ func TestBadConfigurationKeepsTheOld(t *testing.T) {
 // A file that does not load is told, and no reason to send clients elsewhere; a
 // gate that drains is one.
 func TestReadyTells(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{{Name: "wait", InputSchema: json.RawMessage(`{"type":"object"}`),
 		Handler: func(ctx context.Context, _ *tool.Call) (*tool.Result, error) {
@@ -231,6 +238,7 @@ func TestReadyTells(t *testing.T) {
 
 // Profiles are there when configured, and only then.
 func TestPprof(t *testing.T) {
+	t.Parallel()
 	for _, configured := range []bool{false, true} {
 		g := servertest.Start(t, servertest.Options{Config: func(yaml string) string { return fmt.Sprintf("%sadminPprof: %t\n", yaml, configured) }})
 		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile?seconds=1"} {
@@ -241,5 +249,41 @@ func TestPprof(t *testing.T) {
 		if status, _ := adminGet(t, g, http.MethodGet, "/debug/pprof/heap", "evil.example"); configured && status != 403 {
 			t.Errorf("under another name: %d", status)
 		}
+	}
+}
+
+// So many connections are open at once, and no more: the one that is idle for longest
+// makes room for a probe, and no other.
+func TestAdminConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	g := newAdminGate(t, "", nil)
+	addr := strings.TrimPrefix(g.AdminURL, "http://")
+	var open []net.Conn
+	for range 256 {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		open = append(open, conn)
+	}
+	dropped := func() float64 { return g.Metric("sangate_connections_dropped_total", "reason", "admin_full") }
+	status, _ := get(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, g.AdminURL+"/healthz", "")
+	if status != 200 {
+		t.Errorf("probe beside 256 connections: status %d, want 200", status)
+	}
+	closed := func(c net.Conn) bool {
+		_ = c.SetReadDeadline(time.Now().Add(2 * time.Second)) // Read says what is wrong
+		_, err := c.Read(make([]byte, 1))
+		return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	if !closed(open[0]) {
+		t.Error("the oldest connection is still open")
+	}
+	if n := dropped(); n < 1 {
+		t.Errorf("%v connections dropped for admin_full, want at least 1", n)
+	}
+	if closed(open[255]) {
+		t.Error("the newest silent connection was closed, too")
 	}
 }

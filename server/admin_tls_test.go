@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -94,6 +93,7 @@ const opsOnly = "adminTLS: {cert: admin.crt, key: admin.key, clientCA: [ops.crt]
 
 // Who shows a good certificate gets in, nobody else.
 func TestAdminTLS(t *testing.T) {
+	t.Parallel()
 	g := newAdminGate(t, opsOnly, nil)
 	good := g.scraper(t, g.ops, g.operator(t, time.Time{}))
 	if status, body := get(t, good, g.url+"/metrics", ""); status != 200 || !strings.Contains(body, `sangate_certificate_not_after_timestamp_seconds{name="admin",role="admin"}`) {
@@ -169,6 +169,7 @@ func TestAdminTLSNow(t *testing.T) {
 // Files and configuration are taken up while it serves; what does not load
 // changes nothing and is told.
 func TestAdminTLSReloads(t *testing.T) {
+	t.Parallel()
 	log := &lookout{phrase: "certificates not reloaded"}
 	g := newAdminGate(t, "", log)
 	others, client := pkitest.NewCA(t, "Others"), g.operator(t, time.Time{})
@@ -210,45 +211,11 @@ func TestAdminTLSReloads(t *testing.T) {
 	}
 }
 
-// So many connections are open at once, and no more: the one that is idle for longest
-// makes room for a probe, and no other.
-func TestAdminConnectionsAreBounded(t *testing.T) {
-	g := newAdminGate(t, "", nil)
-	addr := strings.TrimPrefix(g.AdminURL, "http://")
-	var open []net.Conn
-	for range 256 {
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		open = append(open, conn)
-	}
-	dropped := func() float64 { return g.Metric("sangate_connections_dropped_total", "reason", "admin_full") }
-	status, _ := get(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, g.AdminURL+"/healthz", "")
-	if status != 200 {
-		t.Errorf("probe beside 256 connections: status %d, want 200", status)
-	}
-	closed := func(c net.Conn) bool {
-		_ = c.SetReadDeadline(time.Now().Add(2 * time.Second)) // Read says what is wrong
-		_, err := c.Read(make([]byte, 1))
-		return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
-	}
-	if !closed(open[0]) {
-		t.Error("the oldest connection is still open")
-	}
-	if n := dropped(); n < 1 {
-		t.Errorf("%v connections dropped for admin_full, want at least 1", n)
-	}
-	if closed(open[255]) {
-		t.Error("the newest silent connection was closed, too")
-	}
-}
-
 // While a gate waits for its first certificate, probes that do not verify find it
 // alive under adminTLS, too, and nobody who verifies is shown anything. That its
 // address is taken it says at once.
 func TestAdminTLSBeforeTheFirstCertificate(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "sangate.yaml")
 	write := func(listen string) {
 		t.Helper()

@@ -31,6 +31,7 @@ func flood(t *testing.T, g *servertest.Gate, from net.IP, n int, hello string) {
 //
 // Holds: stranger/silent-flood
 func TestSilentFloodKeepsNobodyOut(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
 		return yaml + "limits: {helloTimeout: 1m, maxSilentConnections: 40, silentPerAddress: 30, maxHandshakes: 2, maxConnections: 4}\n"
 	}})
@@ -56,6 +57,7 @@ func TestSilentFloodKeepsNobodyOut(t *testing.T) {
 //
 // Holds: client/idle-connections
 func TestIdleTenantLeavesPlaces(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
 		return yaml + "limits: {maxConnections: 20, identityShare: 0.5, unmappedConnections: 2, handshakeTimeout: 2m}\n"
 	}})

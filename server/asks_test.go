@@ -36,6 +36,7 @@ func asker(name string) *tool.Tool {
 // A client of the revision that knows it answers what a tool asks for, and the tool
 // goes on with its state.
 func TestAsks(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: allowTools, Tools: []*tool.Tool{asker("greet")}})
 	hc := g.Client(g.Cert("acme"))
 	hc.Transport = bearer{hc.Transport, g.Key("acme")}
@@ -60,6 +61,7 @@ func TestAsks(t *testing.T) {
 // What a tool keeps with the caller is good for that caller and that tool alone,
 // unchanged and for an hour; and nobody is asked who could not answer.
 func TestAsksSealed(t *testing.T) {
+	t.Parallel()
 	var passed atomic.Int64
 	now := func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
 	g := servertest.Start(t, servertest.Options{Config: allowTools, Now: now, Tools: []*tool.Tool{asker("greet"), asker("other")}})
@@ -142,6 +144,7 @@ func TestAsksSealed(t *testing.T) {
 
 // Logs reach those that want them, at the level they want.
 func TestLogs(t *testing.T) {
+	t.Parallel()
 	chatty := &tool.Tool{Name: "chatty", Logs: true, InputSchema: json.RawMessage(`{"type":"object"}`), Handler: func(ctx context.Context, _ *tool.Call) (*tool.Result, error) {
 		tool.Log(ctx, "info", "small")
 		tool.Log(ctx, "error", map[string]int{"big": 1})

@@ -73,6 +73,7 @@ func fits(r, want map[string]any) bool {
 // Every refusal and every change is a line, and every call where that is asked
 // for: who, what, why, and nothing secret.
 func TestAudit(t *testing.T) {
+	t.Parallel()
 	key, id, err := apikey.Mint()
 	if err != nil {
 		t.Fatal(err)

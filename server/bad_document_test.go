@@ -61,6 +61,7 @@ func withDocument(document, allow string) func(yaml string) string {
 //
 // Holds: document/openapi-contained
 func TestBadDocumentAtStart(t *testing.T) {
+	t.Parallel()
 	for name, text := range badDocuments() {
 		t.Run(name, func(t *testing.T) {
 			var log safeLog
@@ -87,6 +88,7 @@ func TestBadDocumentAtStart(t *testing.T) {
 //
 // Holds: document/openapi-contained
 func TestBadDocumentAtReload(t *testing.T) {
+	t.Parallel()
 	for name, text := range badDocuments() {
 		t.Run(name, func(t *testing.T) {
 			var log safeLog
@@ -117,6 +119,7 @@ func TestBadDocumentAtReload(t *testing.T) {
 //
 // Holds: document/openapi-contained
 func TestBadRemoteDocument(t *testing.T) {
+	t.Parallel()
 	var answer atomic.Pointer[string]
 	upstream := newTLSUpstream(t, func(w http.ResponseWriter, r *http.Request) {
 		if text := answer.Load(); text != nil && r.URL.Path == "/a.json" {

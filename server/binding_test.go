@@ -18,6 +18,7 @@ import (
 // A bound token is good with its certificate only (RFC 8705): another of the same
 // tenant, even of the same name, does not do.
 func TestBoundTokens(t *testing.T) {
+	t.Parallel()
 	for mode, want := range map[string]struct{ unbound, elsewhere, dpop string }{
 		"none":      {"ok", "ok", "binding_mismatch"},
 		"ifPresent": {"ok", "binding_mismatch", "binding_mismatch"},
@@ -70,6 +71,7 @@ func TestBoundTokens(t *testing.T) {
 // The certificate of RFC 8705, appendix A, has the thumbprint that stands there,
 // as the gate makes it.
 func TestRFC8705AppendixA(t *testing.T) {
+	t.Parallel()
 	const thumbprint = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"
 	const cert = `-----BEGIN CERTIFICATE-----
 MIIBBjCBrAIBAjAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDDARtdGxzMB4XDTE4MTAx
@@ -96,6 +98,7 @@ bUlJSGQgjwD5vaUaKlLR50Q2DmFfQj1L+SY=
 // MTLS_POP is for the issuers that are configured for it, not for others beside
 // them.
 func TestPoPIsForItsIssuer(t *testing.T) {
+	t.Parallel()
 	with, without := servertest.NewIssuer(t), servertest.NewIssuer(t)
 	file := writeTemp(t, "jwks.json", without.JWKS())
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
@@ -122,6 +125,7 @@ func confirms(c *pkitest.Cert) claims {
 
 // Who administers has keys: a token of an issuer is none, whatever it says.
 func TestTokensAreNoAdmins(t *testing.T) {
+	t.Parallel()
 	g, i := withIssuer(t, nil)
 	g.Configure(func(yaml string) string { return yaml + "admins: {sans: [\"email:ops@example.org\"]}\n" })
 	ops := g.Client(g.CA.Issue(t, pkitest.Leaf{Emails: []string{"ops@example.org"}}))

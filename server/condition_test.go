@@ -24,6 +24,7 @@ type prioritized struct {
 // caller have is not listed; a call it does not let through is of an unknown tool,
 // in both dialects.
 func TestConditions(t *testing.T) {
+	t.Parallel()
 	var tools []*tool.Tool
 	for _, name := range []string{"ticket_create", "ticket_read"} {
 		made, err := tool.New(name, "t", func(_ context.Context, in prioritized) (prioritized, error) { return in, nil })
@@ -98,6 +99,7 @@ func TestConditions(t *testing.T) {
 
 // The claims of a token, as they were signed.
 func TestConditionOnClaims(t *testing.T) {
+	t.Parallel()
 	i := servertest.NewIssuer(t)
 	made, err := tool.New("report", "t", func(_ context.Context, in prioritized) (prioritized, error) { return in, nil })
 	if err != nil {

@@ -40,6 +40,7 @@ func reused(t *testing.T, c *http.Client, url, token string) bool {
 // A connection that is old enough gets one more answer and no other; a call that
 // is still running when its grace is over is cut.
 func TestConnectionAge(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string][]servertest.ClientOption{"HTTP/1.1": {servertest.HTTP1}, "HTTP/2": nil} {
 		t.Run(name, func(t *testing.T) {
 			var ahead atomic.Int64
@@ -88,6 +89,7 @@ func TestConnectionAge(t *testing.T) {
 
 // A connection whose certificate ended is closed even if nothing is asked on it.
 func TestIdleConnectionEnds(t *testing.T) {
+	t.Parallel()
 	var ahead atomic.Int64
 	g := servertest.Start(t, servertest.Options{
 		Config: func(yaml string) string { return yaml + "limits: {handshakeTimeout: 1m}\n" },
@@ -123,6 +125,7 @@ func TestIdleConnectionEnds(t *testing.T) {
 // Where the configuration names key exchanges, no other is taken; what is used
 // is counted.
 func TestKeyExchanges(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	try := func(g *servertest.Gate, curves ...tls.CurveID) error {
 		config := g.TLS(g.Cert("acme"))
@@ -162,6 +165,7 @@ func replaceOnce(t *testing.T, s, old, new string) string {
 // Whoever looks at the open connections while others come sees whole ones; the race
 // detector says so.
 func TestConnectionsAreShownWhole(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
 	looks, stop := make(chan error, 1), make(chan struct{})

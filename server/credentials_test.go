@@ -38,6 +38,7 @@ func withKEK(t *testing.T, opts servertest.Options) (*servertest.Gate, func(meth
 }
 
 func TestCredentialsAPI(t *testing.T) {
+	t.Parallel()
 	var log safeLog
 	g, api := withKEK(t, servertest.Options{Log: &log})
 	const path = "/api/credentials"
@@ -100,6 +101,7 @@ func TestCredentialsAPI(t *testing.T) {
 
 // Without a store, or with one that has no keys, the answer says what to do.
 func TestNoCredentialStore(t *testing.T) {
+	t.Parallel()
 	_, api := administeredBy(t, servertest.Options{})
 	if status, body, _ := api("GET", "/api/credentials", ""); status != 409 || !strings.Contains(body, "credentials.kek") {
 		t.Errorf("no store: %d %s", status, body)
@@ -117,6 +119,7 @@ func TestNoCredentialStore(t *testing.T) {
 // Declared tools, by the gate: of the tenant's own secret, seen by those whose
 // policy names them, counted, and never with a secret in sight.
 func TestDeclaredTools(t *testing.T) {
+	t.Parallel()
 	var seen safeLog
 	upstream := newTLSUpstream(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(&seen, r.URL.Path, r.Header)

@@ -13,6 +13,7 @@ import (
 // A document that is fetched is kept: where it is gone at the next start, or is no
 // longer one, the tools are there all the same.
 func TestFetchedDocument(t *testing.T) {
+	t.Parallel()
 	var gone atomic.Bool
 	upstream := newTLSUpstream(t, func(w http.ResponseWriter, r *http.Request) {
 		if gone.Load() {

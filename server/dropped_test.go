@@ -13,6 +13,7 @@ import (
 // A root is rotated with overlap without a word; a bundle that drops the CA of
 // certificates in use, of clients and of the gate itself, is taken up and told.
 func TestDroppedAnchors(t *testing.T) {
+	t.Parallel()
 	var log strings.Builder
 	g := servertest.Start(t, servertest.Options{Log: &log})
 	dropped := func(role string) float64 { return g.Metric("sangate_trust_anchors_dropped_total", "role", role) }

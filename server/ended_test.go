@@ -49,6 +49,7 @@ func grown(g *servertest.Gate, before map[string]float64) map[string]float64 {
 //
 // Holds: client/token-test-seen
 func TestTokenTestsLeaveTraces(t *testing.T) {
+	t.Parallel()
 	_, opts := counted(t)
 	opts.Config = func(yaml string) string {
 		return strings.ReplaceAll(yaml, "    keys:", allowAll+"    keys:") + "audit: {file: audit.jsonl}\n" +
@@ -181,6 +182,7 @@ func path(res *http.Response) string {
 
 // What needs no token and what is answered as asked leave no second decision.
 func TestOneDecisionPerRequest(t *testing.T) {
+	t.Parallel()
 	_, opts := counted(t)
 	opts.Config = func(yaml string) string {
 		return strings.ReplaceAll(yaml, "    keys:", allowAll+"    keys:") + "limits: {perIdentity: {streams: 1}}\n"
@@ -243,6 +245,7 @@ func TestOneDecisionPerRequest(t *testing.T) {
 //
 // Holds: client/uses-recorded
 func TestUsesAreRecorded(t *testing.T) {
+	t.Parallel()
 	_, opts := counted(t)
 	opts.Config = func(yaml string) string {
 		return strings.Replace(yaml, "    keys:", `    tools: {allow: ["*"], condition: '!(has(args.tone) && args.tone == "rude")'}`+"\n    keys:", 1) +

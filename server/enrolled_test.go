@@ -111,6 +111,7 @@ func TestEnrolsAndRenews(t *testing.T) {
 
 // What was enrolled is on disk: with the CA gone, the gate starts at once.
 func TestStartsWithoutItsCA(t *testing.T) {
+	t.Parallel()
 	ca := steptest.Start(t, steptest.Options{})
 	dir := t.TempDir()
 	file, key := enrolledConfig(t, ca, dir, ca.URL)
@@ -135,6 +136,7 @@ func TestStartsWithoutItsCA(t *testing.T) {
 // Where the certificate comes from is changed while running, from files to
 // step-ca, to another name, and, the CA gone, back.
 func TestChangesItsOrigin(t *testing.T) {
+	t.Parallel()
 	ca := steptest.Start(t, steptest.Options{})
 	g := servertest.Start(t, servertest.Options{})
 	var before string

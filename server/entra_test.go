@@ -15,6 +15,7 @@ import (
 // Microsoft Entra ID: the audience of v2 is the client id, the issuer of v1 is
 // another, and whose a token is, tid and azp say together.
 func TestEntra(t *testing.T) {
+	t.Parallel()
 	const tid, other, api = "aaaaaaaa-1111-2222-3333-444444444444", "bbbbbbbb-1111-2222-3333-444444444444", "cccccccc-1111-2222-3333-444444444444"
 	i := servertest.NewIssuer(t)
 	file := func(yaml string) string {

@@ -40,6 +40,7 @@ var everything = map[string]string{
 // transports: each tool is listed and can be called by the TypeScript client over
 // mTLS, in both kinds of revision.
 func TestServerEverything(t *testing.T) {
+	t.Parallel()
 	node := servertest.Node(t)
 	bin := filepath.Join(node, "node_modules", ".bin", "mcp-server-everything")
 	port := freePort(t)

@@ -16,6 +16,7 @@ import (
 //
 // Holds: client/foreign-origin-log
 func TestForeignOriginLinesAreCounted(t *testing.T) {
+	t.Parallel()
 	const requests = 300
 	var log lockedBuffer
 	g := servertest.Start(t, servertest.Options{Log: &log})

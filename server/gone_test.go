@@ -26,6 +26,7 @@ func wantSeries(t *testing.T, g *servertest.Gate, want bool, label, value string
 // Each list that is configured has its series from the start, held or not; what the
 // configuration no longer names has none, so that no alert is about it.
 func TestSeriesOfWhatIsGone(t *testing.T) {
+	t.Parallel()
 	i := servertest.NewIssuer(t)
 	g := servertest.Start(t, servertest.Options{Files: map[string]string{"denylist": ""}, Config: func(yaml string) string {
 		return strings.Replace(yaml, "clientCA:", "revocation: {crl: [list.crl, other.crl], crlMode: hard, denylist: denylist}, clientCA:", 1) + i.Config() +
@@ -72,6 +73,7 @@ func TestSeriesOfWhatIsGone(t *testing.T) {
 // A gate that has its certificate from files plans no renewal, whatever it did before.
 // One that is to renew late is told that alerts will come first.
 func TestNoRenewalOfFiles(t *testing.T) {
+	t.Parallel()
 	ca := steptest.Start(t, steptest.Options{})
 	const files = "{cert: server.crt, key: server.key, clientCA: [ca.crt]}"
 	enrolled := fmt.Sprintf("{stepCA: {url: %q, fingerprint: %s, provisioner: %s, passwordFile: %s, sans: [127.0.0.1], renewAt: 0.9}, clientCA: [ca.crt]}",

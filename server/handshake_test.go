@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/sangate/sangate/pki/pkitest"
 	"github.com/sangate/sangate/server/servertest"
-	"github.com/sangate/sangate/server/tool"
 )
 
 // sessions is a cache of one session that can be looked at.
@@ -33,6 +31,7 @@ func (s *sessions) Put(_ string, state *tls.ClientSessionState) { s.last.Store(s
 // A resumed session proves no more than a new one: what changed since the
 // first handshake is looked at again.
 func TestResumption(t *testing.T) {
+	t.Parallel()
 	edit := func(old, new string) func(*servertest.Gate, *atomic.Int64) {
 		return func(g *servertest.Gate, _ *atomic.Int64) {
 			g.Configure(func(yaml string) string { return strings.Replace(yaml, old, new, 1) })
@@ -112,6 +111,7 @@ func TestResumption(t *testing.T) {
 // TLS 1.2 is refused by default (TestBrokenHandshakes) and counted apart where
 // it is let in.
 func TestTLS12(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string { return strings.Replace(yaml, "tls: {", "tls: {minVersion: '1.2', ", 1) }})
 	for version, name := range map[uint16]string{tls.VersionTLS12: "1.2", tls.VersionTLS13: "1.3"} {
 		before := g.By(handshakes, "version")
@@ -133,6 +133,7 @@ func TestTLS12(t *testing.T) {
 // A connection that was made for another name, or none, is decided on alike:
 // by certificate, token and header alone.
 func TestServerNameDecidesNothing(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	for _, name := range []string{"localhost", "gate.example.org", "globex.example.org", "", "127.0.0.1"} {
 		for _, host := range []string{"localhost", "gate.example.org"} {
@@ -162,6 +163,7 @@ func TestServerNameDecidesNothing(t *testing.T) {
 
 // Handshakes that stall end by their timeout, and others are served meanwhile.
 func TestStalledHandshakes(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string { return yaml + "limits: {handshakeTimeout: 2s, maxHandshakes: 210}\n" }})
 	before := g.By(handshakes, "result")
 	const stalled = 200
@@ -223,75 +225,5 @@ func TestIdleConnections(t *testing.T) {
 	}
 	for _, w := range wires {
 		_ = w.Close()
-	}
-}
-
-// A gate that is told to end takes no new connection, lets calls that run come
-// to their end, and cuts off those that do not.
-func TestDrain(t *testing.T) {
-	for _, tc := range []struct {
-		name, limits string
-		released     bool
-	}{
-		{"in time", "drainTimeout: 20s", true},
-		{"cut off", "drainTimeout: 300ms", false},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			wait, began, release := waiting(t)
-			var running atomic.Int64
-			handler := wait.Handler
-			wait.Handler = func(ctx context.Context, call *tool.Call) (*tool.Result, error) {
-				running.Add(1)
-				defer running.Add(-1)
-				res, err := handler(ctx, call)
-				if err != nil {
-					time.Sleep(100 * time.Millisecond) // it has to tidy up
-				}
-				return res, err
-			}
-			g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}, Config: func(yaml string) string { return yaml + "limits: {" + tc.limits + "}\n" }})
-			token := "Authorization: Bearer " + g.Key("acme")
-			var ends []<-chan outcome
-			for _, opts := range [][]servertest.ClientOption{{servertest.HTTP1}, nil} {
-				ends = append(ends, start(t, g.Client(g.Cert("acme"), opts...), g.URL+"/tool/wait/call", "{}", token))
-			}
-			<-began
-			<-began
-			idle := dialWire(t, g, g.Cert("acme"))
-			idle.send(request("GET /health"))
-			if res := idle.answer(t); res == nil || res.StatusCode != 200 {
-				t.Fatalf("GET /health = %v", res)
-			}
-			stopped := g.Stop()
-			if !servertest.WaitFor(func() bool {
-				conn, err := net.Dial("tcp", g.Addr)
-				if err == nil {
-					_ = conn.Close()
-				}
-				return err != nil
-			}, 5*time.Second) {
-				t.Error("a draining gate takes new connections")
-			}
-			if tc.released {
-				select {
-				case <-stopped:
-					t.Error("the gate did not wait for its calls")
-				default:
-				}
-				close(release)
-			}
-			for _, end := range ends {
-				if o := <-end; (o.err == nil && o.res.StatusCode == 200) != tc.released {
-					t.Errorf("the call ended with %+v", o)
-				}
-			}
-			<-stopped
-			if n := running.Load(); n != 0 {
-				t.Errorf("Run returned while %d calls were running", n)
-			}
-			if idle.answer(t) != nil {
-				t.Error("an idle connection was left open")
-			}
-		})
 	}
 }

@@ -66,6 +66,7 @@ func fatCert(t *testing.T, n, size int) tls.Certificate {
 //
 // Holds: stranger/alert-cost
 func TestAlertsAreExact(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	alert := func(cert tls.Certificate) string {
 		config := g.TLS(g.Cert("acme"))
@@ -135,6 +136,7 @@ func meshCert(t *testing.T, n int) tls.Certificate {
 //
 // Holds: stranger/handshake-bytes
 func TestFatHandshakesRefusedCheaply(t *testing.T) {
+	t.Parallel()
 	var log lockedBuffer
 	g := servertest.Start(t, servertest.Options{Log: &log})
 	for _, tt := range []struct {

@@ -60,6 +60,7 @@ func doubledPaths(n int) string {
 //
 // Holds: upstream/bad-tool-left-out-alone
 func TestHostileToolLeftOutAlone(t *testing.T) {
+	t.Parallel()
 	list := []string{`{"name":"good","inputSchema":{"type":"object"}}`}
 	for name, tool := range hostileTools {
 		list = append(list, fmt.Sprintf(`{"name":%q,"inputSchema":%s}`, name, tool.schema))

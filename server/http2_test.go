@@ -122,6 +122,7 @@ func others(t *testing.T, g *servertest.Gate) {
 //
 // Holds: client/http2-rapid-reset
 func TestHTTP2RapidReset(t *testing.T) {
+	t.Parallel()
 	slow, running, release := stubborn()
 	defer release()
 	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{slow}, Config: func(yaml string) string {
@@ -147,6 +148,7 @@ func TestHTTP2RapidReset(t *testing.T) {
 //
 // Holds: client/http2-floods
 func TestHTTP2Floods(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string { return yaml + "\nlimits: {idleTimeout: 1s}\n" }})
 	for name, c := range map[string]struct {
 		n     int
@@ -203,6 +205,7 @@ func TestHTTP2Floods(t *testing.T) {
 //
 // Holds: client/http2-unread
 func TestHTTP2Unread(t *testing.T) {
+	t.Parallel()
 	text := strings.Repeat("x", 1<<20)
 	large := &tool.Tool{Name: "large", Builtin: true, InputSchema: json.RawMessage(`{"type":"object"}`),
 		Handler: func(context.Context, *tool.Call) (*tool.Result, error) { return tool.Text(text), nil }}

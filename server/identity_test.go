@@ -37,6 +37,7 @@ func named(t *testing.T, g *servertest.Gate, names ...string) *http.Client {
 //
 // Holds: tenant/lockout-own-identity
 func TestSharedNameLocksOutNobodyElse(t *testing.T) {
+	t.Parallel()
 	frozen := time.Now()
 	g := servertest.Start(t, servertest.Options{Lockout: true, Config: byDNS, Now: func() time.Time { return frozen }})
 	shared := "spiffe://example.org/image/agent"
@@ -94,6 +95,7 @@ func TestSharedNameLocksOutNobodyElse(t *testing.T) {
 //
 // Holds: tenant/session-own-identity
 func TestSharedNameSharesNoSession(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: byDNS})
 	mcp, key := g.URL+"/mcp", "Authorization: Bearer "+g.Key("acme")
 	id := begin(t, named(t, g, "localhost", "a.acme.example", "z.acme.example"), mcp, "2025-06-18", key)
@@ -124,6 +126,7 @@ func TestSharedNameSharesNoSession(t *testing.T) {
 //
 // Holds: tenant/limits-own-identity
 func TestSharedNameSharesNoLimit(t *testing.T) {
+	t.Parallel()
 	frozen := time.Now()
 	g := servertest.Start(t, servertest.Options{Now: func() time.Time { return frozen }, Config: func(yaml string) string {
 		return strings.Replace(byDNS(yaml), "  - id: acme\n", "  - id: acme\n    limits: {perIdentity: {requestsPerSecond: 1, burst: 2}}\n", 1)
@@ -142,6 +145,7 @@ func TestSharedNameSharesNoLimit(t *testing.T) {
 //
 // Holds: tenant/connections-own-identity
 func TestSharedNameSharesNoConnections(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
 		return byDNS(yaml) + "limits: {maxConnections: 40, tenantShare: 1, identityShare: 0.05}\n" // 2 for an identity
 	}})
@@ -177,6 +181,7 @@ func TestSharedNameSharesNoConnections(t *testing.T) {
 // TestMappedNameShown checks that whoami, the audit log and the log name the SAN that the
 // tenant's rule matched, not one that the certificate shares with others.
 func TestMappedNameShown(t *testing.T) {
+	t.Parallel()
 	var log bytes.Buffer
 	g := servertest.Start(t, servertest.Options{Log: &log, Config: func(yaml string) string {
 		return byDNS(yaml) + "audit: {file: audit.jsonl, toolCalls: true}\n"

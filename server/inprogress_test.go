@@ -19,6 +19,7 @@ import (
 //
 // Holds: client/requests-in-progress
 func TestDefaultConcurrency(t *testing.T) {
+	t.Parallel()
 	wait, began, release := waiting(t)
 	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}, Config: func(yaml string) string {
 		return yaml + "limits: {perTenant: {concurrent: 3}, perIdentity: {concurrent: 2}}\n"
@@ -59,6 +60,7 @@ func TestDefaultConcurrency(t *testing.T) {
 //
 // Holds: client/requests-in-progress
 func TestStreamLimit(t *testing.T) {
+	t.Parallel()
 	for protocol, opts := range map[string][]servertest.ClientOption{"HTTP/1.1": {servertest.HTTP1}, "HTTP/2": nil} {
 		t.Run(protocol, func(t *testing.T) {
 			g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
@@ -112,6 +114,7 @@ func TestStreamLimit(t *testing.T) {
 //
 // Holds: tenant/connection-share
 func TestTenantConnections(t *testing.T) {
+	t.Parallel()
 	for _, most := range []int{3, 15} {
 		t.Run(fmt.Sprint(most), func(t *testing.T) {
 			g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
@@ -135,6 +138,7 @@ func TestTenantConnections(t *testing.T) {
 //
 // Holds: client/limited-log
 func TestLimitedRequestsWriteFewLines(t *testing.T) {
+	t.Parallel()
 	const n = 300
 	var log safeLog
 	g := limited(t, "{requestsPerSecond: 0.001, burst: 1}", servertest.Options{Log: &log})
@@ -156,6 +160,7 @@ func TestLimitedRequestsWriteFewLines(t *testing.T) {
 // Holds: client/audit-flood
 // Holds: client/refusals-log
 func TestFloodWritesFewRecords(t *testing.T) {
+	t.Parallel()
 	const n = 400
 	for name, flood := range map[string]struct{ path, reason, field, token string }{
 		"no token":  {"/tools", "token_missing", `"reason":"token_missing"`, ""},

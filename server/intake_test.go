@@ -17,6 +17,7 @@ import (
 //
 // Holds: client/request-memory
 func TestRequestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
 	wait, began, release := waiting(t)
 	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}, Config: withLimits("requestBytes: 4000000")})
 	c, token := g.Client(g.Cert("acme")), "Authorization: Bearer "+g.Key("acme")
@@ -49,6 +50,7 @@ func TestRequestMemoryIsBounded(t *testing.T) {
 //
 // Holds: client/request-memory
 func TestMessagesForTheSDKCountMore(t *testing.T) {
+	t.Parallel()
 	wait, began, release := waiting(t)
 	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}, Config: withLimits("requestBytes: 4000000")})
 	c, headers := g.Client(g.Cert("acme")), []string{asJSON, "Authorization: Bearer " + g.Key("acme"),
@@ -69,6 +71,7 @@ func TestMessagesForTheSDKCountMore(t *testing.T) {
 //
 // Holds: client/request-memory
 func TestBodiesThatDoNotArriveAreBounded(t *testing.T) {
+	t.Parallel()
 	for name, head := range map[string]string{
 		"by length": "Content-Length: 900000\r\n\r\n",
 		"in chunks": "Transfer-Encoding: chunked\r\n\r\n11170\r\n" + strings.Repeat(" ", 0x11170) + "\r\n",

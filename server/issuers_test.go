@@ -16,6 +16,7 @@ import (
 // Key sets that are no good, over and over: a gate that starts with one says 503,
 // one that had a good one goes on with it.
 func TestKeySets(t *testing.T) {
+	t.Parallel()
 	i := servertest.NewIssuer(t)
 	good := i.JWKS()
 	enc := []byte(strings.ReplaceAll(string(good), `"use":"sig"`, `"use":"enc"`))
@@ -48,6 +49,7 @@ func TestKeySets(t *testing.T) {
 // A file of keys is watched: other keys are in force soon after they are whole,
 // and what is no key set leaves those there are.
 func TestKeysFromFile(t *testing.T) {
+	t.Parallel()
 	i := servertest.NewIssuer(t)
 	g := servertest.Start(t, servertest.Options{Files: map[string]string{"jwks.json": string(i.JWKS())}, Config: func(yaml string) string {
 		return yaml + fmt.Sprintf("issuers: [{name: filed, issuer: %q, audiences: [gate], jwksFile: jwks.json, tenantClaim: tenant}]\n", i.URL)
@@ -90,6 +92,7 @@ func wantStatus(t *testing.T, g *servertest.Gate, tenant, header string, status 
 // once, a removed one stops, and without the issuer the last good keys count for
 // a day.
 func TestKeysRoll(t *testing.T) {
+	t.Parallel()
 	var ahead atomic.Int64
 	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	g, i := withIssuer(t, now)
@@ -139,6 +142,7 @@ func TestKeysRoll(t *testing.T) {
 // A token that ends, a key that goes and a mapping that is taken away end the
 // calls that run on them.
 func TestTokenEndsCalls(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(g *servertest.Gate, i *servertest.Issuer, ahead *atomic.Int64){
 		"token_expired": func(_ *servertest.Gate, _ *servertest.Issuer, ahead *atomic.Int64) {
 			ahead.Add(int64(time.Hour + 62*time.Second))

@@ -38,6 +38,7 @@ func keysOf(t *testing.T, body string) map[string]listedKey {
 // A key that an admin mints is good when the answer comes, its successor beside
 // it, and a revoked one ends what it runs. No list shows a key.
 func TestKeysAPI(t *testing.T) {
+	t.Parallel()
 	wait, began, release := waiting(t)
 	defer close(release)
 	var log strings.Builder
@@ -134,6 +135,7 @@ func TestKeysAPI(t *testing.T) {
 }
 
 func TestKeysAPIRefuses(t *testing.T) {
+	t.Parallel()
 	g, api := administered(t, servertest.Options{})
 	configured := ""
 	_, body := api("GET", "/api/keys?tenant=acme", "")
@@ -178,6 +180,7 @@ func TestKeysAPIRefuses(t *testing.T) {
 // A pinned key is good with the certificates it is pinned to: another of the
 // same tenant is refused, a renewed one only where the pin is a name.
 func TestPinnedKeys(t *testing.T) {
+	t.Parallel()
 	g, api := administered(t, servertest.Options{})
 	agent := pkitest.Leaf{URIs: []string{"spiffe://example.org/tenant/acme/agent-7"}}
 	cert, renewed, other := g.CA.Issue(t, agent), g.CA.Issue(t, agent), g.Cert("acme")

@@ -18,6 +18,7 @@ import (
 // The key of configured files may be held elsewhere. A renewed certificate of
 // the same key is taken up, one of another is not.
 func TestKeyByURI(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	uri := "softkms:path=" + filepath.Join(t.TempDir(), "held.key")
 	key, err := kms.OpenOrCreate(t.Context(), uri, apiv1.ECDSAWithSHA256, 0)

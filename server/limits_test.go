@@ -34,6 +34,7 @@ func tooMany(t *testing.T, res *http.Response) time.Duration {
 }
 
 func TestRateLimits(t *testing.T) {
+	t.Parallel()
 	var ahead atomic.Int64
 	frozen := time.Now()
 	g := limited(t, "{requestsPerSecond: 0.5, burst: 4, perIdentity: {requestsPerSecond: 0.5, burst: 3}}",
@@ -73,6 +74,7 @@ func TestRateLimits(t *testing.T) {
 }
 
 func TestConcurrencyLimit(t *testing.T) {
+	t.Parallel()
 	wait, began, release := waiting(t)
 	g := limited(t, "{concurrent: 2}", servertest.Options{Tools: []*tool.Tool{wait}})
 	client, token := g.Client(g.Cert("acme")), "Authorization: Bearer "+g.Key("acme")
@@ -98,6 +100,7 @@ func TestConcurrencyLimit(t *testing.T) {
 // 100 bad keys a second from one identity are throttled, others unaffected: of
 // the same tenant, and the calls that the identity runs.
 func TestLockout(t *testing.T) {
+	t.Parallel()
 	var ahead atomic.Int64
 	frozen := time.Now()
 	wait, began, release := waiting(t)

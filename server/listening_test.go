@@ -66,6 +66,7 @@ func wantTold(t *testing.T, told chan string, want string) {
 
 // A client that listens hears what changes for its tenant, and nothing of others'.
 func TestListening(t *testing.T) {
+	t.Parallel()
 	for _, revision := range []string{"2026-07-28", "2025-11-25"} {
 		t.Run(revision, func(t *testing.T) {
 			g := servertest.Start(t, servertest.Options{Config: allowTools})
@@ -170,6 +171,7 @@ func listenTo(t *testing.T, g *servertest.Gate, c *http.Client, key string) (eve
 // A stream is no longer than its certificate, its key and its gate last, and lasts
 // longer than a body may take.
 func TestListenEnds(t *testing.T) {
+	t.Parallel()
 	within := func(t *testing.T, ended chan error) {
 		t.Helper()
 		select {
@@ -232,6 +234,7 @@ func TestListenEnds(t *testing.T) {
 
 // Whose a stream is decides as for any other request of a session.
 func TestListenRefused(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	acme, globex := g.Client(g.Cert("acme")), g.Client(g.Cert("globex"))
 	id := begin(t, acme, g.URL+"/mcp", "2025-11-25", "Authorization: Bearer "+g.Key("acme"))

@@ -71,6 +71,7 @@ func allowTools(yaml string) string {
 }
 
 func TestMCPClient(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Tools: mcpTools(t), Config: allowTools})
 	for _, revision := range revisions {
 		for _, tenant := range []string{"acme", "globex"} {
@@ -143,6 +144,7 @@ func stateless(method, params string) string {
 }
 
 func TestMCPHeaders(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
 	const version = "MCP-Protocol-Version: 2026-07-28"
@@ -184,6 +186,7 @@ func TestMCPHeaders(t *testing.T) {
 
 // What the SDK says in plain text comes out as the gate's one error body.
 func TestMCPPlainErrors(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
 	const list = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`

@@ -25,6 +25,7 @@ import (
 // A gate that does all that is measured tells what docs/metrics.md has, and nothing
 // else; Prometheus has no objection; and an exemplar leads to the request it is of.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	issuer, up := servertest.NewIssuer(t), newMCPUpstream(t, true)
 	dir := t.TempDir()
 	shown := pkitest.NewCA(t, "another").Issue(t, pkitest.Leaf{DNS: []string{"gate.example"}})
@@ -122,6 +123,7 @@ mcpServers: [{name: up, baseUrl: %q, clientCertificate: {cert: %s/up.crt, key: %
 // A tool that is not there is counted under a name of the gate's, never the caller's;
 // one that is denied is a decision, and no call.
 func TestUnknownTools(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
 		return strings.Replace(yaml, "    keys:", "    tools: {deny: [whoami]}\n    keys:", 1)
 	}})

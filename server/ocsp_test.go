@@ -77,6 +77,7 @@ func asking(t *testing.T, mode string, opts servertest.Options) (*servertest.Gat
 // the handshake waits for the answer, in soft mode it does not; without one, hard
 // mode lets nobody in.
 func TestOCSP(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, mode      string
 		revoked, silent bool
@@ -108,6 +109,7 @@ func TestOCSP(t *testing.T) {
 // What the responder takes back ends what is running and the next handshake,
 // without a word from anybody else; other certificates go on.
 func TestOCSPRevokedSince(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"hard", "soft"} {
 		t.Run(mode, func(t *testing.T) {
 			wait, began, release := waiting(t)

@@ -41,6 +41,7 @@ func mustToken(t *testing.T, p *provider, c oidcClient, cert *pkitest.Cert) stri
 // A real provider's client-credentials tokens get in, each for its tenant, and a
 // bound one with its certificate only.
 func TestRealProvider(t *testing.T) {
+	t.Parallel()
 	p, g, acme, globex, _ := withProvider(t)
 	cert := g.Cert("acme")
 	client := g.Client(cert)

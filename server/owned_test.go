@@ -67,6 +67,7 @@ func TestOwnedUpstream(t *testing.T) {
 // Secrets of a folder, and of a remote Credentials API: what is there by the time
 // of a call is what is shown to the upstream, and nobody else sees it.
 func TestOtherCredentials(t *testing.T) {
+	t.Parallel()
 	var shown atomic.Value // the Authorization header of the last call
 	upstream := newTLSUpstream(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

@@ -15,6 +15,7 @@ import (
 // A panic in the answering of a request is told with its id and stack, to the operator
 // alone; the gate goes on.
 func TestPanic(t *testing.T) {
+	t.Parallel()
 	var log safeLog
 	var broken atomic.Bool
 	g := servertest.Start(t, servertest.Options{Log: &log, Now: func() time.Time {

@@ -39,6 +39,7 @@ func carryXFCC(c *pkitest.Cert) string {
 // The certificate that a configured proxy carries is the client's, verified as if
 // it had been presented; from anybody else the header means nothing.
 func TestProxiedCertificates(t *testing.T) {
+	t.Parallel()
 	i := servertest.NewIssuer(t)
 	g := behindProxy(t, servertest.Options{}, i.Config("tenantClaim: tenant", "binding: required"))
 	proxy := g.Client(g.CA.Issue(t, pkitest.Leaf{DNS: []string{"proxy.internal"}}))
@@ -90,6 +91,7 @@ func TestProxiedCertificates(t *testing.T) {
 // A call that a proxy carried ends with the client's certificate, and with the
 // proxy's; others on its connection go on.
 func TestProxiedCallsEnd(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		end    func(g *servertest.Gate, ahead *atomic.Int64)
 		reason string

@@ -21,6 +21,7 @@ import (
 
 // docs/reasons.md has a heading for every reason, and none for what is not one.
 func TestReasonsPage(t *testing.T) {
+	t.Parallel()
 	f, err := os.Open("../docs/reasons.md")
 	if err != nil {
 		t.Fatal(err)
@@ -49,6 +50,7 @@ func TestReasonsPage(t *testing.T) {
 // Each entry says how the reason looks on both sides, and that is how it looks: the
 // answer is the one that a client gets, the series and the alerts are there.
 func TestReasonsEntries(t *testing.T) {
+	t.Parallel()
 	alerts, err := os.ReadFile("../docs/alerts.md")
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +95,7 @@ func TestReasonsEntries(t *testing.T) {
 
 // The alerts are those that the page has.
 func TestReasonsAlerts(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	acme := []string{"spiffe://example.org/tenant/acme/agent"}
 	over, young := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)

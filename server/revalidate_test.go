@@ -82,7 +82,7 @@ func lateBodies(t *testing.T, g *servertest.Gate, cert *pkitest.Cert, path, body
 		}
 		out = append(out, &lateBody{framing + " " + path, body, func() { _, _ = io.WriteString(conn, sent) },
 			func() (*http.Response, error) {
-				_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+				_ = conn.SetReadDeadline(time.Now().Add(2 * time.Minute)) // a machine without CPU takes long to make a large answer
 				return http.ReadResponse(bufio.NewReader(conn), nil)
 			}})
 	}
@@ -97,6 +97,7 @@ func lateBodies(t *testing.T, g *servertest.Gate, cert *pkitest.Cert, path, body
 	}
 	end := make(chan outcome, 1)
 	client := g.Client(cert)
+	client.Timeout = 2 * time.Minute
 	go func() {
 		res, err := client.Do(req)
 		end <- outcome{res, err}
@@ -111,6 +112,7 @@ func lateBodies(t *testing.T, g *servertest.Gate, cert *pkitest.Cert, path, body
 //
 // Holds: client/revoked-before-body
 func TestRevokedBeforeBody(t *testing.T) {
+	t.Parallel()
 	edit := func(old, new string) func(*servertest.Gate, *atomic.Int64) {
 		return func(g *servertest.Gate, _ *atomic.Int64) {
 			g.Configure(func(yaml string) string { return strings.Replace(yaml, old, new, 1) })
@@ -278,6 +280,7 @@ func TestAnswerCutAfterRefusal(t *testing.T) {
 //
 // Holds: client/conditions-on-prompts-and-resources
 func TestConditionsOnPromptsAndResources(t *testing.T) {
+	t.Parallel()
 	uses, opts := counted(t)
 	opts.Config = func(yaml string) string {
 		return strings.Replace(yaml, "    keys:", `    tools: {allow: ["*"], condition: '!(has(args.tone) && args.tone == "rude") && !(has(args.uri) && args.uri.contains("secret"))'}`+"\n    keys:", 1)

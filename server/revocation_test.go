@@ -26,6 +26,7 @@ func withDenylist(yaml string) string {
 //
 // Holds: client/revoked-certificate
 func TestDenylist(t *testing.T) {
+	t.Parallel()
 	wait, began, release := waiting(t)
 	defer close(release)
 	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}})
@@ -96,6 +97,7 @@ func TestDenylist(t *testing.T) {
 // What step-ca revokes is out as soon as its list has been fetched: the running
 // call and the next handshake. In hard mode nobody gets in without a list.
 func TestRevocationByStepCA(t *testing.T) {
+	t.Parallel()
 	ca := steptest.Start(t, steptest.Options{CRL: true})
 	wait, began, release := waiting(t)
 	defer close(release)
@@ -152,6 +154,7 @@ func TestRevocationByStepCA(t *testing.T) {
 
 // Without a list, hard mode lets nobody in and says so; soft mode does.
 func TestListThatIsNotThere(t *testing.T) {
+	t.Parallel()
 	for mode, want := range map[string]string{"hard": "revocation_unknown", "soft": "ok"} {
 		t.Run(mode, func(t *testing.T) {
 			g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {

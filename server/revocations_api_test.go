@@ -60,6 +60,7 @@ type listedRevocation struct {
 // An entry is in force when it has been acknowledged: the running call is cut,
 // the next handshake says revoked; taken out, the holder is let in again.
 func TestRevocationsAPI(t *testing.T) {
+	t.Parallel()
 	wait, began, release := waiting(t)
 	defer close(release)
 	g, api := administered(t, servertest.Options{Tools: []*tool.Tool{wait}})
@@ -117,6 +118,7 @@ func TestRevocationsAPI(t *testing.T) {
 }
 
 func TestRevocationsAPIRefuses(t *testing.T) {
+	t.Parallel()
 	_, api := administered(t, servertest.Options{})
 	for name, tt := range map[string]struct {
 		method, path, body string
@@ -155,6 +157,7 @@ func TestRevocationsAPIRefuses(t *testing.T) {
 // Nobody but an admin is told anything of /api: not a tenant with all its
 // factors, not an admin's certificate with a tenant's key, not without one.
 func TestAdminsOnly(t *testing.T) {
+	t.Parallel()
 	g, api := administered(t, servertest.Options{})
 	ops := g.CA.Issue(t, pkitest.Leaf{Emails: []string{opsName}})
 	both := g.CA.Issue(t, pkitest.Leaf{Emails: []string{opsName}, URIs: []string{"spiffe://example.org/tenant/acme/boss"}})
@@ -198,6 +201,7 @@ func TestAdminsOnly(t *testing.T) {
 
 // What is broken elsewhere does not keep a revocation from being in force.
 func TestRevocationBesideBrokenFiles(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	g.Write("ca.crt.denied", nil)
 	g.Configure(withDenylist)
@@ -234,6 +238,7 @@ func TestRevocationBesideBrokenFiles(t *testing.T) {
 // What is wrong in the state store is told once, not at each try, and stands on the
 // overview until it is gone.
 func TestDenylistThatDoesNotLoad(t *testing.T) {
+	t.Parallel()
 	var log strings.Builder
 	g := servertest.Start(t, servertest.Options{Log: &log})
 	bad, _, err := openStore(t, g).AddRevocation(t.Context(), store.Revocation{Entry: "nonsense"})

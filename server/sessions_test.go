@@ -47,6 +47,7 @@ func inSession(t *testing.T, c *http.Client, method, url, id string, headers ...
 // The SDK by itself, behind mTLS, has anybody with a certificate run anybody's
 // session. It is shown so that it is seen when that changes.
 func TestBareSDKSharesSessions(t *testing.T) {
+	t.Parallel()
 	ca := pkitest.NewCA(t, "CA")
 	bare := httptest.NewUnstartedServer(sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server {
 		s := sdk.NewServer(&sdk.Implementation{Name: "bare", Version: "1"}, nil)
@@ -76,6 +77,7 @@ func TestBareSDKSharesSessions(t *testing.T) {
 //
 // Holds: client/session-of-another
 func TestSessions(t *testing.T) {
+	t.Parallel()
 	g, i := withIssuer(t, nil)
 	mcp := g.URL + "/mcp"
 	key := func(tenant string) string { return "Authorization: Bearer " + g.Key(tenant) }
@@ -131,6 +133,7 @@ func TestSessions(t *testing.T) {
 
 // A session is over after a day.
 func TestSessionEndsByItself(t *testing.T) {
+	t.Parallel()
 	var ahead atomic.Int64
 	g := servertest.Start(t, servertest.Options{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 	client, key := g.Client(g.CA.Issue(t, leafUntil(34*time.Hour))), "Authorization: Bearer "+g.Key("acme")
@@ -154,6 +157,7 @@ func flip(id string) string {
 
 // The tools of a session are those of the request, not of its beginning.
 func TestSessionSeesChanges(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{Tools: mcpTools(t), Config: allowTools})
 	s := mcpClient(t, g, "globex", "2025-06-18")
 	if s.ID() == "" {

@@ -32,6 +32,7 @@ func refusalRow(t *testing.T, g *servertest.Gate, id string) string {
 // Whoever is told no has a row in the console that says why, whatever it is that
 // says no; whoever is not has none.
 func TestEachRefusalIsShown(t *testing.T) {
+	t.Parallel()
 	named := func(name string, err error) *tool.Tool {
 		out := tool.Tool{Name: name, InputSchema: []byte(`{"type":"object"}`), Handler: func(ctx context.Context, _ *tool.Call) (*tool.Result, error) {
 			if err == nil {
@@ -116,6 +117,7 @@ func TestEachRefusalIsShown(t *testing.T) {
 // A row says with what, and by whom: of a mismatch both tenants, of a carried
 // certificate the proxy.
 func TestRefusalsSayWhose(t *testing.T) {
+	t.Parallel()
 	g := behindProxy(t, servertest.Options{}, "")
 	proxy := g.CA.Issue(t, pkitest.Leaf{DNS: []string{"proxy.internal"}})
 	keyID := regexp.MustCompile(`globex[\s\S]*?id: ([^,]*),`).FindStringSubmatch(string(mustRead(t, g, "sangate.yaml")))[1]
@@ -142,6 +144,7 @@ func TestRefusalsSayWhose(t *testing.T) {
 // Who is connected is told with what they do: the tool of a call, or that it is a
 // stream; and how many more there are than are listed.
 func TestRequestsInProgressSayWhat(t *testing.T) {
+	t.Parallel()
 	wait, began, release := waiting(t)
 	g := servertest.Start(t, servertest.Options{Tools: []*tool.Tool{wait}})
 	client, key := g.Client(g.Cert("acme")), "Authorization: Bearer "+g.Key("acme")

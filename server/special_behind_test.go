@@ -21,6 +21,7 @@ import (
 //
 // Holds: operator/special-files-refused
 func TestFIFOsBehindServer(t *testing.T) {
+	t.Parallel()
 	outside := t.TempDir()
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(outside, name), []byte(text), 0o600); err != nil {

@@ -22,6 +22,7 @@ import (
 //
 // Holds: operator/special-files-refused
 func TestSpecialFilesDoNotHoldUpReloads(t *testing.T) {
+	t.Parallel()
 	p := servertest.NewIssuer(t)
 	g := servertest.Start(t, servertest.Options{
 		Files: map[string]string{"denylist": "# none\n", "jwks.json": string(p.JWKS())},

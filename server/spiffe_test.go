@@ -25,6 +25,7 @@ func svidClient(t *testing.T, cert tls.Certificate) *http.Client {
 // The gate shows what the agent gives and trusts whom it vouches for: its own
 // trust domain, and a partner's for that one's SPIFFE IDs and nothing else.
 func TestSPIFFE(t *testing.T) {
+	t.Parallel()
 	agent := spiffetest.Start(t, "example.org")
 	agent.Issue("/gate", time.Hour)
 	partner := agent.Federate("partner.example")

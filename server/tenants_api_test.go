@@ -13,6 +13,7 @@ import (
 // Admins see the tenants of the configuration in force, page by page, and nothing
 // secret of them; nobody else does.
 func TestTenantsAPI(t *testing.T) {
+	t.Parallel()
 	g, api := administered(t, servertest.Options{Config: func(yaml string) string {
 		yaml = strings.Replace(yaml, "    keys:", "    tools: {allow: [echo], deny: [whoami], condition: 'true'}\n    limits: {requestsPerSecond: 5, perIdentity: {concurrent: 2}}\n    vars: {subdomain: not-shown}\n    keys:", 1)
 		var more strings.Builder

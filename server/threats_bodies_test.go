@@ -29,6 +29,7 @@ func chunked(g *servertest.Gate, path, body string, headers ...string) string {
 //
 // Holds: client/tool-path
 func TestPaths(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
 	w := dialWire(t, g, cert) // what any first request adds
@@ -71,6 +72,7 @@ func TestPaths(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
 	for line, allow := range map[string]string{
@@ -93,6 +95,7 @@ func TestMethods(t *testing.T) {
 //
 // Holds: client/origin-and-host
 func TestOriginAndHost(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
 	for _, tc := range []struct {
@@ -135,6 +138,7 @@ func TestOriginAndHost(t *testing.T) {
 //
 // Holds: client/call-body
 func TestBodies(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
 	var zipped bytes.Buffer
@@ -207,6 +211,7 @@ func TestBodies(t *testing.T) {
 //
 // Holds: stranger/request-smuggling
 func TestOneRequestIsOne(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
 	const head, inner = "POST /tool/echo/call HTTP/1.1\r\nHost: localhost\r\n", "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"

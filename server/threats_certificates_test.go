@@ -77,6 +77,7 @@ const acmeURI = "spiffe://example.org/tenant/acme/agent"
 //
 // Holds: stranger/bad-certificate
 func TestCertificatesRefusedAtHandshake(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	leaf := func(edit func(*pkitest.Leaf)) *pkitest.Cert {
 		l := pkitest.Leaf{URIs: []string{acmeURI}}
@@ -145,6 +146,7 @@ func TestCertificatesRefusedAtHandshake(t *testing.T) {
 
 // What is not a whole handshake is counted, too, and by its own reason.
 func TestBrokenHandshakes(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	cert := g.Cert("acme")
 	raw := func(text string) func() error {
@@ -213,6 +215,7 @@ func (l *logLines) Write(p []byte) (int, error) {
 //
 // Holds: client/one-tenant-per-name
 func TestNamesRefused(t *testing.T) {
+	t.Parallel()
 	log := new(logLines)
 	g := servertest.Start(t, servertest.Options{Log: log, Config: func(yaml string) string {
 		return strings.Replace(yaml, `tenant/globex/*"`, `tenant/globex/*", "dns:*.globex.example"`, 1) + `

@@ -106,6 +106,7 @@ const decisions = "sangate_auth_decisions_total"
 //
 // Holds: client/authorization-header
 func TestHeaders(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	cert, key := g.Cert("acme"), g.Key("acme")
 	token := "Authorization: Bearer " + key
@@ -190,6 +191,7 @@ func TestHeaders(t *testing.T) {
 
 // What net/http itself refuses never reaches a route.
 func TestHeadersRefusedBeforeRoutes(t *testing.T) {
+	t.Parallel()
 	g := servertest.Start(t, servertest.Options{})
 	cert, token := g.Cert("acme"), "Authorization: Bearer "+g.Key("acme")
 	for name, tc := range map[string]struct {
@@ -221,6 +223,7 @@ func TestHeadersRefusedBeforeRoutes(t *testing.T) {
 // A certificate that is no longer good is told nothing, not even which methods
 // and paths there are.
 func TestExpiredIsToldNothing(t *testing.T) {
+	t.Parallel()
 	var ahead atomic.Int64
 	g := servertest.Start(t, servertest.Options{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 	cert := g.Cert("acme")

@@ -30,6 +30,7 @@ var leaks = map[string]func(string) string{
 //
 // Holds: upstream/secret-in-error
 func TestUpstreamRepeatsCredential(t *testing.T) {
+	t.Parallel()
 	const first, second = `hunter2/first+"secret"`, `hunter3/second+"secret"`
 	var mode, leak atomic.Value
 	mode.Store("good")

@@ -36,6 +36,7 @@ func jwtOf(token string) string { return "Authorization: Bearer " + token }
 //
 // Holds: client/token-forgery
 func TestTokens(t *testing.T) {
+	t.Parallel()
 	var seen atomic.Int32 // whoever fetches a key from where a token says
 	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen.Add(1) }))
 	t.Cleanup(trap.Close)

@@ -17,6 +17,7 @@ import (
 // up nobody: neither a request, nor the end of the gate, which leaves nothing behind.
 // One on this machine is reached without egress.allow.
 func TestCollectorAway(t *testing.T) {
+	t.Parallel()
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 // What a peer makes up is in no span: an id of JSON-RPC only where it is short, a
 // revision and the name of a prompt only where there is such a one.
 func TestTracedBounds(t *testing.T) {
+	t.Parallel()
 	sink := newCollector(t)
 	g := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
 		return strings.Replace(yaml, "    keys:", "    tools: {allow: [greet]}\n    keys:", 1) + sink.config("")

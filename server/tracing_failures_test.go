@@ -17,6 +17,7 @@ import (
 // The span of a request that failed says so, and of what kind the failure is: the
 // reason of a refusal, what came of a tool, else the code that the client was given.
 func TestTracedFailures(t *testing.T) {
+	t.Parallel()
 	sink := newCollector(t)
 	var log safeLog
 	g := servertest.Start(t, servertest.Options{Log: &log, Config: func(yaml string) string {

@@ -102,6 +102,7 @@ const (
 // the REST dialect, by _meta in a message of the Model Context Protocol, from the
 // first gate to the second by both.
 func TestTraced(t *testing.T) {
+	t.Parallel()
 	sink := newCollector(t)
 	tracing := fmt.Sprintf("tracing: {endpoint: %q, sample: 0, callers: trust, headers: {Authorization: \"Bearer collect\"}}\n", sink.URL+"/") // nothing, but what callers trace
 	inner := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
@@ -258,6 +259,7 @@ mcpServers:
 // A request that waited for its issuer's keys is traced as any other: what it asks of
 // others is in its trace.
 func TestTracedAfterKeys(t *testing.T) {
+	t.Parallel()
 	sink, issuer := newCollector(t), servertest.NewIssuer(t)
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

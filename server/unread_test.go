@@ -171,6 +171,7 @@ func (f *frames) calls(t *testing.T, n int, path, body string, headers ...string
 //
 // Holds: client/unread-answers-stall
 func TestStalledAnswerIsCut(t *testing.T) {
+	t.Parallel()
 	start := func(t *testing.T) *servertest.Gate {
 		return servertest.Start(t, servertest.Options{Tools: []*tool.Tool{bigAnswer(1 << 20)}, Config: withLimits("stallTimeout: 1s, toolTimeout: 1h")})
 	}
@@ -294,6 +295,7 @@ func TestSlowReaderIsServed(t *testing.T) {
 //
 // Holds: client/unread-answers-bound
 func TestUnreadSmallAnswersAreBounded(t *testing.T) {
+	t.Parallel()
 	const bound, n = 1 << 20, 100 // 64 streams
 	for name, token := range map[string]string{"admitted": "", "without a token": "x"} {
 		t.Run(name, func(t *testing.T) {

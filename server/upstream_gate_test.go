@@ -15,6 +15,7 @@ import (
 // A gate behind a gate: mutual TLS goes on inside, by the front one's own
 // certificate, and by one of files that is renewed.
 func TestUpstreamGate(t *testing.T) {
+	t.Parallel()
 	inner := servertest.Start(t, servertest.Options{Config: func(yaml string) string {
 		return yaml + "  - {id: front, secondFactor: none, sans: [\"dns:front.example\"]}\n  - {id: agent, secondFactor: none, sans: [\"dns:agent.example\"]}\n"
 	}})

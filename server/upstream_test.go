@@ -123,6 +123,7 @@ func callTool(t *testing.T, g *servertest.Gate, tenant, name, args string) (int,
 }
 
 func TestUpstream(t *testing.T) {
+	t.Parallel()
 	for name, stateless := range map[string]bool{"with sessions": false, "stateless": true} {
 		t.Run(name, func(t *testing.T) {
 			u := newMCPUpstream(t, stateless)
@@ -168,6 +169,7 @@ func TestUpstream(t *testing.T) {
 // One that fails keeps its tools, marked, and comes back by itself; the other
 // does not notice.
 func TestUpstreamOutage(t *testing.T) {
+	t.Parallel()
 	bad, good := newMCPUpstream(t, true), newMCPUpstream(t, true)
 	var log safeLog
 	g := behind(t, servertest.Options{Log: &log}, `{allow: ["*_exact", hang]}`,
@@ -210,6 +212,7 @@ func TestUpstreamOutage(t *testing.T) {
 // One that stops answering is noticed by the calls that wait for it, and is there
 // again when it answers.
 func TestUpstreamStalls(t *testing.T) {
+	t.Parallel()
 	u := newMCPUpstream(t, true)
 	g := behind(t, servertest.Options{}, `{allow: [exact]}`, fmt.Sprintf("{name: up, baseUrl: %q, timeoutMs: 500}", u.URL))
 	wantListed(t, g, "acme", "exact")
@@ -227,6 +230,7 @@ func TestUpstreamStalls(t *testing.T) {
 
 // A call in progress outlasts its upstream's place in the configuration.
 func TestUpstreamRemoved(t *testing.T) {
+	t.Parallel()
 	began, answer := make(chan bool), make(chan bool)
 	slow := func(ctx context.Context) {
 		began <- true
@@ -287,6 +291,7 @@ func hung(t *testing.T) string {
 // What an upstream says of its tools is looked at before anybody sees it; of two
 // with one name the first is kept, and both are named.
 func TestUpstreamVetted(t *testing.T) {
+	t.Parallel()
 	odd := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `[{"name":"good","parameters":{"type":"object"}},{"name":"good","inputSchema":{"type":"object"}},{"name":"null","inputSchema":null},{"name":"none"},

@@ -17,6 +17,7 @@ import (
 //
 // Holds: client/weak-keys
 func TestWeakKeyRefusedOnOpenConnection(t *testing.T) {
+	t.Parallel()
 	var log lockedBuffer
 	const setting = ", weakClientKeys: [rsa1024]"
 	g := servertest.Start(t, servertest.Options{Log: &log, Config: func(yaml string) string {
