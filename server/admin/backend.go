@@ -29,10 +29,10 @@ func (m *Metrics) Upstream(server string, err error) {
 	if err != nil {
 		up = 0
 	}
-	m.upstreamUp.WithLabelValues(server).Set(up)
+	m.upstreams.note(server, func() { m.upstreamUp.WithLabelValues(server).Set(up) })
 }
 
 // Exchange notes how long an upstream took to answer a request's call.
 func (m *Metrics) Exchange(server string, took time.Duration, request string) {
-	m.exchanged.of(server).observe(took, request)
+	m.upstreams.note(server, func() { m.exchanged.of(server).observe(took, request) })
 }

@@ -259,14 +259,14 @@ func (m *Metrics) NextRenewal(at time.Time) {
 
 // List counts a look at a revocation list. Names are those of the configuration.
 func (m *Metrics) List(u revocation.Update) {
-	m.listUpdates.WithLabelValues(u.Name, string(u.Outcome)).Inc()
+	m.lists.note(u.Name, func() { m.listUpdates.WithLabelValues(u.Name, string(u.Outcome)).Inc() })
 }
 
 // Revoked counts a refusal by what says that the certificate was revoked; other
 // reasons it passes over. Names are those of the configuration.
 func (m *Metrics) Revoked(r pki.Reason, name string) {
 	if r == pki.Revoked || r == pki.CertRevoked {
-		m.revocations.WithLabelValues(name).Inc()
+		m.revokers.note(name, func() { m.revocations.WithLabelValues(name).Inc() })
 	}
 }
 
@@ -286,7 +286,7 @@ func (m *Metrics) OCSP(o ocsp.Outcome, _ error) { m.ocsp.WithLabelValues(string(
 
 // KeySet counts a look at the keys of an issuer, by its configured name.
 func (m *Metrics) KeySet(issuer string, err error) {
-	m.keySets.WithLabelValues(issuer, result(err)).Inc()
+	m.issuers.note(issuer, func() { m.keySets.WithLabelValues(issuer, result(err)).Inc() })
 }
 
 // AnchorDropped counts certificates in use, of role server or client, whose CA
