@@ -49,7 +49,6 @@ func TestFewFiles(t *testing.T) {
 //
 // Holds: stranger/file-limit
 func TestOutOfFiles(t *testing.T) {
-	t.Parallel()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestFewFiles$", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), fewFilesVariable+"=1")
 	var log safeLog
