@@ -129,8 +129,10 @@ var Promises = map[string]string{
 	"tenant/connection-share":           "A tenant over its share loses its own connections.",
 	"tenant/connections-own-identity":   "An identity's share of connections is that of the SAN that maps its certificate.",
 	"tenant/denied-is-unknown":          "A denied tool is neither listed nor distinguishable from an unknown one.",
-	"tenant/limits-of-others":           "Whatever one tenant has in progress, the requests of others are counted and admitted.",
-	"tenant/limits-own-identity":        "Per-identity limits count for the SAN that maps the certificate.",
+	"tenant/failures-log": "Calls and messages of a tenant that fail write a few log lines a second and their number, and hide none of " +
+		"others.",
+	"tenant/limits-of-others":    "Whatever one tenant has in progress, the requests of others are counted and admitted.",
+	"tenant/limits-own-identity": "Per-identity limits count for the SAN that maps the certificate.",
 	"tenant/lockout-own-identity": "Wrong tokens lock out only the tenant and the SAN that maps the certificate, not others that share " +
 		"a name.",
 	"tenant/session-own-identity": "A session belongs to the SAN that maps its certificate: a shared name gives no access, a renewed " +

@@ -1,6 +1,9 @@
 package server_test
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -151,6 +154,44 @@ func TestLimitedRequestsWriteFewLines(t *testing.T) {
 	wantChange(t, g, decisions, "reason", before, map[string]float64{"rate_limited": n})
 	if lines := strings.Count(log.String(), `"reason":"rate_limited"`); lines == 0 || lines >= n {
 		t.Errorf("%d lines for %d requests, want a few", lines, n)
+	}
+}
+
+// Calls and messages that fail each time write few lines of log, and are all counted.
+//
+// Holds: tenant/failures-log
+func TestFailuresWriteFewLines(t *testing.T) {
+	const n = 200
+	broken := &tool.Tool{Name: "broken", InputSchema: json.RawMessage(`{"type":"object"}`),
+		Handler: func(_ context.Context, call *tool.Call) (*tool.Result, error) {
+			if string(call.Arguments) == "{}" {
+				return nil, errors.New("broken")
+			}
+			return nil, &tool.UpstreamError{Kind: tool.UpstreamFailed, Err: errors.New("away")}
+		}}
+	if err := broken.Compile(); err != nil {
+		t.Fatal(err)
+	}
+	prompt := &tool.Prompt{Name: "draft", Described: json.RawMessage(`{"name":"draft"}`),
+		Get: func(context.Context, *tool.Call) (*tool.Result, error) { return nil, errors.New("broken") }}
+	var log safeLog
+	g := servertest.Start(t, servertest.Options{Log: &log, Tools: []*tool.Tool{broken}, Prompts: []*tool.Prompt{prompt},
+		Config: func(yaml string) string { return strings.ReplaceAll(yaml, "    keys:", allowAll+"    keys:") }})
+	c, header := g.Client(g.Cert("acme")), []string{"Authorization: Bearer " + g.Key("acme"), "Accept: application/json, text/event-stream", "Content-Type: application/json"}
+	for _, flood := range []struct{ path, body, line string }{
+		{"/tool/broken/call", `{}`, "tool failed"},
+		{"/tool/broken/call", `{"a":1}`, "what stands behind a tool failed"},
+		{"/mcp", `{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"draft"}}`, "what stands behind a resource or prompt failed"},
+		{"/mcp", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"a:b"}}`, "request failed"},
+	} {
+		before := g.By(decisions, "reason")
+		for range n {
+			ask(t, c, http.MethodPost, g.URL+flood.path, flood.body, header...)
+		}
+		wantChange(t, g, decisions, "reason", before, map[string]float64{"ok": n})
+		if lines := strings.Count(log.String(), `"msg":"`+flood.line+`"`); lines == 0 || lines >= n/2 {
+			t.Errorf("%d lines of %q for %d requests, want a few", lines, flood.line, n)
+		}
 	}
 }
 

@@ -151,10 +151,10 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 	}
 	switch _, upstream := errors.AsType[*tool.UpstreamError](err); {
 	case upstream:
-		s.log.Warn("what stands behind a tool failed", "tool", t.Name, "tenant", d.Principal.TenantID,
+		s.repeated.Warn("what stands behind a tool failed", "tool", t.Name, "tenant", d.Principal.TenantID,
 			"requestId", q.id, "err", err)
 	case outcome == "internal":
-		s.log.Error("tool failed", "tool", t.Name, "tenant", d.Principal.TenantID,
+		s.repeated.Error("tool failed", "tool", t.Name, "tenant", d.Principal.TenantID,
 			"requestId", q.id, "err", err)
 	}
 	return res, err

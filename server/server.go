@@ -233,7 +233,7 @@ func (s *Server) build(ctx context.Context) error {
 		traced = nil
 	}
 	s.mcp = mcp.New(mcp.Options{Traced: traced, Admit: s.admit, Refuse: s.refuse, Run: s.run, Expect: s.expect, Use: s.use, Listens: s.listens, Copied: copied, MaxBody: s.limits.MaxBodyBytes, Now: s.opts.Now,
-		Version: s.opts.Version, Logger: s.log})
+		Version: s.opts.Version, Logger: s.log, Repeated: s.repeated})
 	s.api = s.apiRoutes()
 	return nil
 }

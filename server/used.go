@@ -57,7 +57,7 @@ func (s *Server) use(ctx context.Context, u mcp.Use, do func(context.Context) (*
 	}
 	answer.Note(ctx, outcome, whyFailed(u.Name, outcome, err))
 	if _, upstream := errors.AsType[*tool.UpstreamError](err); upstream || outcome == "internal" {
-		s.log.Warn("what stands behind a resource or prompt failed", "kind", string(u.Kind), "name", u.Name,
+		s.repeated.Warn("what stands behind a resource or prompt failed", "kind", string(u.Kind), "name", u.Name,
 			"tenant", d.Principal.TenantID, "requestId", q.id, "err", err)
 	}
 	return nil, err

@@ -26,7 +26,7 @@ func (h *Handler) failed(r *http.Request, m *message, e *jsonrpc.Error) {
 	}
 	tracing.Answered(ctx, e.Code)
 	answer.Note(ctx, code, fmt.Sprintf("JSON-RPC error %d: %s", e.Code, e.Message))
-	h.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "request failed", slog.String("method", m.knownMethod()), slog.Int64("code", e.Code),
+	h.opts.Repeated.LogAttrs(ctx, slog.LevelInfo, "request failed", slog.String("method", m.knownMethod()), slog.Int64("code", e.Code),
 		slog.String("tenant", d.Principal.TenantID), slog.String("requestId", answer.RequestID(ctx)))
 }
 

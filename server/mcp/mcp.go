@@ -57,6 +57,8 @@ type Options struct {
 	Version string
 	Now     func() time.Time
 	Logger  *slog.Logger
+	// Repeated is for lines that a client can cause at will; nil: Logger.
+	Repeated *slog.Logger
 }
 
 // ErrDenied reports a resource or prompt that the policy denies. Clients are answered as
@@ -80,6 +82,9 @@ type Handler struct {
 func New(opts Options) *Handler {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Repeated == nil {
+		opts.Repeated = opts.Logger
 	}
 	h := &Handler{opts: opts, sessions: newSessions(opts.Now), seal: newSealer(opts.Now), heard: newListeners()}
 	h.identity = identityOf(opts.Version)
