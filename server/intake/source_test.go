@@ -3,15 +3,16 @@ package intake_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
 	"github.com/sangate/sangate/server/intake"
 )
 
-type taker struct{ taken int64 }
+type taker struct{ taken atomic.Int64 }
 
-func (t *taker) TakeAnswer(more int64) error { t.taken += more; return nil }
+func (t *taker) TakeAnswer(more int64) error { t.taken.Add(more); return nil }
 
 // TestSourceShare checks that a backend's answers wait for each other while they are too much, that the oldest does
 // not, and that nothing is left over.
@@ -59,13 +60,13 @@ func TestSourceShare(t *testing.T) {
 		if err := oldest.Grow(4 * big); err == nil {
 			t.Error("an answer grows when its call has ended")
 		}
-		if s.Held() != took.taken-100 {
-			t.Errorf("%d held, want %d", s.Held(), took.taken-100)
+		if s.Held() != took.taken.Load()-100 {
+			t.Errorf("%d held, want %d", s.Held(), took.taken.Load()-100)
 		}
 		goneCall.End(0)
 		secondCall.End(1 << 40)
-		if got := s.Held(); got != 0 || took.taken < big/2 {
-			t.Errorf("%d held in the end; the request keeps %d", got, took.taken)
+		if got := s.Held(); got != 0 || took.taken.Load() < big/2 {
+			t.Errorf("%d held in the end; the request keeps %d", got, took.taken.Load())
 		}
 		secondCall.End(0)
 	})
