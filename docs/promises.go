@@ -143,7 +143,7 @@ var Promises = map[string]string{
 	"upstream/answer-memory": "Answers of backends and what is decoded from them hold bounded memory for each identity, each " +
 		"tenant and in total.",
 	"upstream/answer-of-one-call":         "An answer that cannot be read, or whose client has gone, ends its own call only.",
-	"upstream/answers-share":              "The answers of one upstream hold bounded memory at once, until its calls have returned.",
+	"upstream/answers-share":              "The answers of one backend hold bounded memory at once, until its calls have returned.",
 	"upstream/bad-tool-left-out-alone":    "An invalid tool is left out without affecting other tools or tenants.",
 	"upstream/command-that-reads-nothing": "A command that does not read its input holds no request beyond its own end, and is started again.",
 	"upstream/crl-bytes":                  "No bytes in place of a CRL crash the server or count as a list.",

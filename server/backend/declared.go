@@ -10,6 +10,7 @@ import (
 	"github.com/sangate/sangate/server/document"
 	"github.com/sangate/sangate/server/egress"
 	"github.com/sangate/sangate/server/httptool"
+	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/tool"
 )
 
@@ -62,12 +63,21 @@ func (p *Plan) scrubber() *credential.Scrubber {
 
 // offers makes the tools of documents under one plan, each once.
 type offers struct {
-	plan  *Plan
-	tools map[*httptool.Program]*tool.Tool
+	plan    *Plan
+	tools   map[*httptool.Program]*tool.Tool
+	answers map[string]*intake.Source // of the tools of each document
 }
 
 func newOffers(p *Plan) *offers {
-	return &offers{plan: p, tools: make(map[*httptool.Program]*tool.Tool)}
+	return &offers{plan: p, tools: make(map[*httptool.Program]*tool.Tool), answers: make(map[string]*intake.Source)}
+}
+
+// answersOf returns what bounds the answers to the tools of a document, which outlives an import.
+func (o *offers) answersOf(document string) *intake.Source {
+	if o.answers[document] == nil {
+		o.answers[document] = new(intake.Source)
+	}
+	return o.answers[document]
 }
 
 // of returns the tools of documents, and how each document is. A tool whose name has
@@ -84,6 +94,8 @@ func (o *offers) of(results []*document.Result) (*tool.Offer, []Document) {
 		for _, s := range r.Skipped {
 			state.leave(s.Operation, s.Why)
 		}
+		options := o.plan.toolOptions
+		options.Answers = o.answersOf(r.Name)
 		for _, program := range r.Tools {
 			if taken[program.Name()] {
 				state.leave(program.Name(), "another tool has this name; set a prefix")
@@ -92,7 +104,7 @@ func (o *offers) of(results []*document.Result) (*tool.Offer, []Document) {
 			t := o.tools[program]
 			if t == nil {
 				var err error
-				if t, err = program.Tool(o.plan.toolOptions); err != nil {
+				if t, err = program.Tool(options); err != nil {
 					state.leave(program.Name(), err.Error())
 					continue
 				}

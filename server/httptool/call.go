@@ -2,6 +2,7 @@ package httptool
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,12 +22,14 @@ import (
 	"github.com/sangate/sangate/server/tracing"
 )
 
-// Options are what a tool works with; all must be set.
+// Options are what a tool works with; all but Answers must be set.
 type Options struct {
 	Client     *http.Client // behind the guard
 	Resolver   credential.Resolver
 	Authorizer *credential.Authorizer
 	Scrubber   *credential.Scrubber // knows the secrets of the configuration
+	// Answers bounds what the answers to all tools with it take at once; nil: each tool has a bound of its own.
+	Answers *intake.Source
 }
 
 // The pace of retries.
@@ -36,9 +39,12 @@ const (
 )
 
 func (p *Program) handler(opts Options) tool.Handler {
-	return func(ctx context.Context, call *tool.Call) (*tool.Result, error) {
+	answers := cmp.Or(opts.Answers, new(intake.Source))
+	return func(ctx context.Context, call *tool.Call) (out *tool.Result, _ error) {
 		within, cancel := context.WithTimeout(ctx, p.def.Timeout)
 		defer cancel()
+		within, counted := answers.Begin(within)
+		defer func() { counted.End(out.Weight()) }()
 		scrub := opts.Scrubber.Derive()
 		res, err := p.call(within, opts, call, scrub)
 		if clean := scrub.Error(err); clean != err {

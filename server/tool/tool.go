@@ -21,6 +21,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/sangate/sangate/server/accepted"
+	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/schema"
 	"github.com/sangate/sangate/server/shape"
 )
@@ -120,6 +121,14 @@ type Result struct {
 	// this tool alone, and for an hour.
 	Asks  map[string]Ask
 	State string
+}
+
+// Weight returns what the result takes in memory, with what is decoded from it; 0 if r is nil.
+func (r *Result) Weight() int64 {
+	if r == nil {
+		return 0
+	}
+	return intake.Weight(r.Content) + intake.Weight(r.Structured)
 }
 
 // Text returns the text blocks of the content, a line each; it is what a result

@@ -128,9 +128,9 @@ func TestExchangeCountsAnswers(t *testing.T) {
 		func(ctx context.Context, _ link) (*tool.Result, error) {
 			return kept, intake.AnswerTo(ctx).Grow(32 << 20)
 		})
-	if err != nil || s.answers.Held() != 0 || took.taken != weightOf(kept) {
+	if err != nil || s.answers.Held() != 0 || took.taken != kept.Weight() {
 		t.Errorf("%v: %d held, %d bytes are the request's, want 0 and %d",
-			err, s.answers.Held(), took.taken, weightOf(kept))
+			err, s.answers.Held(), took.taken, kept.Weight())
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 
-	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/tool"
 	"github.com/sangate/sangate/server/tracing"
 )
@@ -69,14 +68,6 @@ func (s *Server) scrubbed(res *tool.Result, err error) (*tool.Result, error) {
 	return nil, clean
 }
 
-// weightOf returns what a result takes that is passed on; res may be nil.
-func weightOf(res *tool.Result) int64 {
-	if res == nil {
-		return 0
-	}
-	return intake.Weight(res.Content) + intake.Weight(res.Structured)
-}
-
 // exchange runs one with the upstream, within its timeout.
 func (s *Server) exchange(ctx context.Context, method, target string,
 	do func(context.Context, link) (*tool.Result, error)) (out *tool.Result, _ error) {
@@ -89,7 +80,7 @@ func (s *Server) exchange(ctx context.Context, method, target string,
 	defer cancel()
 	within, asked := tracing.Outward(within, tracing.Call{Server: s.conf.Name, URL: s.conf.BaseURL, Method: method, Target: target})
 	within, answers := s.answers.Begin(within)
-	defer func() { answers.End(weightOf(out)) }()
+	defer func() { answers.End(out.Weight()) }()
 	start := time.Now()
 	res, err := do(within, l)
 	if said, ok := errors.AsType[*jsonrpc.Error](err); ok {
