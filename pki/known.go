@@ -2,6 +2,7 @@ package pki
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -59,25 +60,11 @@ func (k *known) put(sum [sha256.Size]byte, p *Peer) {
 
 // verifyKnown is [Snapshot.Verify] that knows chains from before.
 func (s *Snapshot) verifyKnown(sent []*x509.Certificate, now func() time.Time) (*Peer, error) {
-	if len(sent) == 0 {
-		return nil, refuse(NoCertificate, "no certificate")
-	}
-	if err := s.CheckSent(sent); err != nil {
+	h := s.NewHandshake(now)
+	if err := h.verify(sent); err != nil {
 		return nil, err
 	}
-	sum := chainSum(sent)
-	if p := s.Bundle.known.get(sum); p != nil && p.Find(s, now()).Reason == "" {
-		return p, nil
-	}
-	sent, err := detached(sent)
-	if err != nil {
-		return nil, err
-	}
-	p, err := s.Verify(sent, now) // says why not, if so
-	if err == nil && p.needs(sent[1:]) {
-		s.Bundle.known.put(sum, p)
-	}
-	return p, err
+	return h.Confirm(context.Background())
 }
 
 // detached parses certificates anew from copies. Those of crypto/tls keep the whole

@@ -60,26 +60,34 @@ func (p *Peer) Check(s *Snapshot, now time.Time) Reason {
 // Find is [Peer.Check] with where it comes from. Its reason is [Revoked] where
 // that of Check is [CertRevoked].
 func (p *Peer) Find(s *Snapshot, now time.Time) Finding {
+	chains, found := p.standing(s, now)
+	if found.Reason == "" && s.Revocation != nil {
+		return revoked(chains, s.Revocation.Check, s.Revocation, p.Identity.SANs, now)
+	}
+	return found
+}
+
+// standing is Find but for revocation. It returns the chains that may count, at least
+// one, if there is nothing to say against the peer.
+func (p *Peer) standing(s *Snapshot, now time.Time) ([]*chain, Finding) {
 	if now.Before(p.Leaf.NotBefore) || now.After(p.Leaf.NotAfter) {
-		return Finding{Reason: CertExpired}
+		return nil, Finding{Reason: CertExpired}
 	}
 	a := p.anchor.Load()
 	if a == nil || a.bundle != s.Bundle {
 		a = p.reanchor(s.Bundle, now)
 	}
 	if a.refused != "" {
-		return Finding{Reason: a.refused}
+		return nil, Finding{Reason: a.refused}
 	}
 	chains := strongOf(a.chains, s.WeakKeys)
 	switch {
 	case len(chains) == 0:
-		return Finding{Reason: BadCertificate, Detail: checkKeys(a.chains[0].certs, s.WeakKeys).Error()}
+		return nil, Finding{Reason: BadCertificate, Detail: checkKeys(a.chains[0].certs, s.WeakKeys).Error()}
 	case !slices.ContainsFunc(chains, func(c *chain) bool { return c.validAt(now) }):
-		return Finding{Reason: CertExpired}
-	case s.Revocation != nil:
-		return revoked(chains, s.Revocation, p.Identity.SANs, now)
+		return nil, Finding{Reason: CertExpired}
 	}
-	return Finding{}
+	return chains, Finding{}
 }
 
 // NotAfter returns the last moment the peer can be let in under the bundle it

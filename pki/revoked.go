@@ -17,12 +17,19 @@ type Revocation interface {
 	Check(prepared any, now time.Time) Finding
 }
 
+// A Recaller is a [Revocation] whose Check may have others asked. Recall says what is
+// known already: it asks nobody, and remembers nothing of what it was given. It is
+// called in a handshake, before the client has proved that it holds its key.
+type Recaller interface {
+	Recall(prepared any, now time.Time) Finding
+}
+
 // revocationWait bounds how long a handshake waits for an [Awaiter].
 const revocationWait = 3 * time.Second
 
 // An Awaiter is a [Revocation] that may know more soon. Await returns what to
 // ask instead when there is an answer for what Prepare returned, or when ctx
-// ends. It is called in a handshake, once, where the answer was
+// ends. It is called once a handshake is done, once, where the answer was
 // [RevocationUnknown]; never at a request.
 type Awaiter interface {
 	Await(ctx context.Context, prepared any) Revocation
@@ -36,35 +43,51 @@ type Finding struct {
 	Detail string // for the log
 }
 
-// checkRevoked is the handshake's look at revocation: one good chain is enough.
-func (s *Snapshot) checkRevoked(chains []*chain, names []SAN, now func() time.Time) error {
+// refusal is the error of a handshake that f ends.
+func (f Finding) refusal() *RefusedError {
+	reason := f.Reason
+	switch reason {
+	case CertExpired:
+		reason = Expired
+	case CertUntrusted:
+		reason = Untrusted
+	}
+	return &RefusedError{Reason: reason, Detail: f.Detail, Source: f.Source}
+}
+
+// checkRevoked is the handshake's look at revocation: one good chain is enough. It may
+// wait until ctx ends; then the error is that of ctx.
+func (s *Snapshot) checkRevoked(ctx context.Context, chains []*chain, names []SAN, now func() time.Time) error {
 	if s.Revocation == nil {
 		return nil
 	}
-	first := revoked(chains, s.Revocation, names, now())
+	first := revoked(chains, s.Revocation.Check, s.Revocation, names, now())
 	if awaiter, ok := s.Revocation.(Awaiter); ok && first.Reason == RevocationUnknown {
-		ctx, cancel := context.WithTimeout(context.Background(), revocationWait)
+		within, cancel := context.WithTimeout(ctx, revocationWait)
 		defer cancel()
 		latest := s.Revocation
 		for _, c := range chains {
-			latest = awaiter.Await(ctx, c.preparedFor(s.Revocation, names))
+			latest = awaiter.Await(within, c.preparedFor(s.Revocation, names))
 		}
-		first = revoked(chains, latest, names, now())
+		first = revoked(chains, latest.Check, s.Revocation, names, now())
+		if first.Reason == RevocationUnknown && ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
 	if first.Reason == "" {
 		return nil
 	}
-	return &RefusedError{Reason: first.Reason, Detail: first.Detail, Source: first.Source}
+	return first.refusal()
 }
 
-// revoked asks r about each chain that is valid now. It finds nothing where r
-// has nothing to say against one of them.
-func revoked(chains []*chain, r Revocation, names []SAN, now time.Time) (first Finding) {
+// revoked asks check, a method of r, about each chain that is valid now. It finds
+// nothing where there is nothing to say against one of them.
+func revoked(chains []*chain, check func(any, time.Time) Finding, r Revocation, names []SAN, now time.Time) (first Finding) {
 	for _, c := range chains {
 		if !c.validAt(now) {
 			continue
 		}
-		found := r.Check(c.preparedFor(r, names), now)
+		found := check(c.preparedFor(r, names), now)
 		if found.Reason == "" {
 			return Finding{}
 		}

@@ -39,6 +39,10 @@ func (o *TLSOptions) clock() func() time.Time {
 // client's choice, while [Snapshot.CheckSent] bounds ours. So it leaves
 // ConnectionState.VerifiedChains empty and sends one alert, bad_certificate,
 // whatever the reason; pki/tlsalert sends exact ones.
+//
+// A client's key is proved after VerifyConnection only, which may wait for an
+// [Awaiter]. A server that strangers reach sets that of a [Handshake] for each
+// connection instead.
 func (s *Snapshot) ServerConfig(opts TLSOptions) *tls.Config {
 	if opts.MinVersion == 0 {
 		opts.MinVersion = tls.VersionTLS13
@@ -60,21 +64,21 @@ func (s *Snapshot) ServerConfig(opts TLSOptions) *tls.Config {
 	}
 }
 
-// vet looks at a chain whose signatures and dates were verified.
-func (s *Snapshot) vet(sent []*x509.Certificate, verified [][]*x509.Certificate, now func() time.Time) error {
+// vet looks at a chain whose signatures and dates were verified, but not at revocation.
+func (s *Snapshot) vet(sent []*x509.Certificate, verified [][]*x509.Certificate) ([]*chain, error) {
 	if err := CheckChain(sent, verified); err != nil {
-		return err
+		return nil, err
 	}
 	verified, err := s.strong(verified)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	id, _ := ParseIdentity(sent[0]) // names that are unusable are refused at the request
 	chains := s.Bundle.usable(verified, id)
 	if len(chains) == 0 {
-		return refuse(Untrusted, "the SPIFFE ID is of another trust domain than the root")
+		return nil, refuse(Untrusted, "the SPIFFE ID is of another trust domain than the root")
 	}
-	return s.checkRevoked(chains, id.SANs, now)
+	return chains, nil
 }
 
 // strong returns the chains without a weak key or signature, and refuses where
@@ -98,11 +102,23 @@ func (s *Snapshot) strong(verified [][]*x509.Certificate) (strong [][]*x509.Cert
 // theirs it does not say. The error is a [*RefusedError] with a reason of
 // [HandshakeReasons].
 func (s *Snapshot) Verify(sent []*x509.Certificate, now func() time.Time) (*Peer, error) {
+	p, chains, err := s.verifyChain(sent, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkRevoked(context.Background(), chains, p.Identity.SANs, now); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// verifyChain is Verify without revocation. It returns the chains that may count, too.
+func (s *Snapshot) verifyChain(sent []*x509.Certificate, now func() time.Time) (*Peer, []*chain, error) {
 	if len(sent) == 0 {
-		return nil, refuse(NoCertificate, "no certificate")
+		return nil, nil, refuse(NoCertificate, "no certificate")
 	}
 	if err := s.CheckSent(sent); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	anchors, intermediates := s.Bundle.issuersOf(sent), x509.NewCertPool()
 	for _, c := range sent[1:] {
@@ -111,15 +127,16 @@ func (s *Snapshot) Verify(sent []*x509.Certificate, now func() time.Time) (*Peer
 		}
 	}
 	at := now()
-	chains, err := sent[0].Verify(x509.VerifyOptions{Roots: anchors.pool(sent), Intermediates: intermediates, CurrentTime: at,
+	verified, err := sent[0].Verify(x509.VerifyOptions{Roots: anchors.pool(sent), Intermediates: intermediates, CurrentTime: at,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	if err != nil {
-		return nil, refuse(verifyReason(err, at), Cut(err.Error(), maxNameText))
+		return nil, nil, refuse(verifyReason(err, at), Cut(err.Error(), maxNameText))
 	}
-	if err := s.vet(sent, chains, now); err != nil {
-		return nil, err
+	chains, err := s.vet(sent, verified)
+	if err != nil {
+		return nil, nil, err
 	}
-	return NewPeer(sent, s.Bundle, chains), nil
+	return NewPeer(sent, s.Bundle, verified), chains, nil
 }
 
 // CheckChain bounds what the client sent and looks at the leaf. It returns a

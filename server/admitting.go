@@ -49,7 +49,7 @@ func (l *listener) greet(c *connection, from netip.Prefix, place *admission.Plac
 	c.head = hello
 	ctx, cancel := context.WithTimeout(l.ctx, l.timeout) // of the wait for a slot and the handshake together
 	defer cancel()
-	slot, ok := l.handshakes.Acquire(ctx, from, c.Drop)
+	slot, ok := l.handshakes.Acquire(ctx, from, func() { c.Drop(); cancel() })
 	why := place.Leave()
 	if !ok {
 		if why == "" {

@@ -36,6 +36,7 @@ type connection struct {
 
 	readBudget int              // bytes the handshake may still read; unbounded after it
 	alert      *tlsalert.Sender // of the handshake
+	proof      *pki.Handshake   // of the client, in the handshake
 
 	holder
 	requests atomic.Int32  // in progress
@@ -120,10 +121,23 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// identify notes who the handshake proved is there.
-func (c *connection) identify(state tls.ConnectionState) {
-	c.peer = c.snapshot.PKI.PeerOf(&state)
-	c.holder = holderOf(c.snapshot, c.peer)
+// prove does the handshake, and then asks what else there is to say against the
+// client. Nothing waits for others, or is remembered of the client, before it has
+// proved that it holds its key. While it waits its slot may go to another client.
+func (c *connection) prove(ctx context.Context, conn *tls.Conn) (tls.ConnectionState, error) {
+	if err := conn.HandshakeContext(ctx); err != nil {
+		c.alert.Judge(nil, nil)
+		return tls.ConnectionState{}, err
+	}
+	state := conn.ConnectionState()
+	if c.slot != nil {
+		c.slot.Waits(time.Now())
+		defer func() { c.slot.Works(time.Now()) }()
+	}
+	peer, err := c.proof.Confirm(ctx)
+	c.alert.Judge(&state, err)
+	c.peer, c.proof = peer, nil
+	return state, err
 }
 
 type connectionKey struct{}

@@ -100,21 +100,21 @@ func (l *listener) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	c := hello.Conn.(*connection)
 	c.snapshot = l.gate.Snapshot()
 	c.alert = tlsalert.New(c.Conn)
-	return c.alert.Configure(c.snapshot.TLS), nil
+	c.proof = c.snapshot.PKI.NewHandshake(l.now)
+	return c.alert.ConfigureSteps(c.snapshot.TLS, c.proof.Verify), nil
 }
 
 func (l *listener) handshake(ctx context.Context, c *connection, conn *tls.Conn) {
-	err := conn.HandshakeContext(ctx)
+	state, err := c.prove(ctx, conn)
 	c.readBudget = unbounded
 	if err != nil {
 		l.refused(ctx, c, conn, err)
 		_ = conn.Close()
 		return
 	}
-	state := conn.ConnectionState()
 	l.metrics.Handshake(&state)
 	c.slot = nil
-	c.identify(state)
+	c.holder = holderOf(c.snapshot, c.peer)
 	c.used.Store(time.Now().UnixNano())
 	why, ok := l.shares.Enter(c.tenant, c.identity, c.connections, c)
 	if why != "" {

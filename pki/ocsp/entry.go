@@ -82,6 +82,9 @@ func (e *Entry) Status(now time.Time) (Status, string) {
 	return e.touch(now).state.Load().at(now)
 }
 
+// Recall is [Entry.Status] that does not keep the entry in use.
+func (e *Entry) Recall(now time.Time) (Status, string) { return e.follow().state.Load().at(now) }
+
 // Await is [Entry.Status] that waits while there is no answer, at most until ctx
 // ends, for a first handshake. It returns at once where no look can end in that
 // time, and when [Cache.Run] ended. That the responder does not know the

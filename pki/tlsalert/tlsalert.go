@@ -16,6 +16,7 @@ import (
 
 // Alerts of RFC 8446, 6.2.
 const (
+	badCertificate     = 42
 	certificateRevoked = 44
 	certificateExpired = 45
 	unknownCA          = 48
@@ -44,7 +45,17 @@ func New(conn io.Writer) *Sender { return &Sender{conn: conn} }
 // The caller must drop what crypto/tls writes once [Sender.Sent] is true: its own
 // alert would use the same record number.
 func (s *Sender) Configure(config *tls.Config) *tls.Config {
-	verify := config.VerifyConnection
+	return s.configure(config, config.VerifyConnection, false)
+}
+
+// ConfigureSteps is [Sender.Configure] for a client that is verified in two steps: by
+// verify, before it has proved that it holds its key, and after the handshake. The
+// caller must call [Sender.Judge] once the second is done, or the handshake failed.
+func (s *Sender) ConfigureSteps(config *tls.Config, verify func(tls.ConnectionState) error) *tls.Config {
+	return s.configure(config, verify, config.SessionTicketsDisabled)
+}
+
+func (s *Sender) configure(config *tls.Config, verify func(tls.ConnectionState) error, keep bool) *tls.Config {
 	config = config.Clone()
 	config.KeyLogWriter = (*keyLog)(s)
 	config.VerifyConnection = func(cs tls.ConnectionState) error {
@@ -52,11 +63,31 @@ func (s *Sender) Configure(config *tls.Config) *tls.Config {
 		if err != nil {
 			s.send(&cs, pki.ReasonOf(err, ""))
 		}
-		clear(s.secret)
-		s.secret = nil
+		if err != nil || !keep {
+			s.forget()
+		}
 		return err
 	}
 	return config
+}
+
+// Judge sends the alert for a client that is refused for err after its handshake, and
+// before anything is written to it; err may be nil. With TLS 1.2 nothing is sent, nor
+// with session tickets: the number of the next record is not known.
+func (s *Sender) Judge(cs *tls.ConnectionState, err error) {
+	if s == nil {
+		return
+	}
+	defer s.forget()
+	reason := pki.ReasonOf(err, "")
+	if reason == "" || cs.Version != tls.VersionTLS13 {
+		return
+	}
+	code, ok := codes[reason]
+	if !ok {
+		code = badCertificate
+	}
+	s.write(cs, code)
 }
 
 // Sent reports whether the connection has had its last record.
@@ -65,14 +96,22 @@ func (s *Sender) Sent() bool { return s != nil && s.sent }
 // send does nothing on a resumed session: with TLS 1.3 the server may have sent
 // records already, so that the number of the next one is not known.
 func (s *Sender) send(cs *tls.ConnectionState, reason pki.Reason) {
-	code, ok := codes[reason]
-	if !ok || cs.DidResume {
-		return
+	if code, ok := codes[reason]; ok && !cs.DidResume {
+		s.write(cs, code)
 	}
+}
+
+func (s *Sender) write(cs *tls.ConnectionState, code byte) {
 	record, err := recordOf(cs.Version, cs.CipherSuite, s.secret, code)
 	if err != nil {
 		return
 	}
 	s.sent = true
 	_, _ = s.conn.Write(record) // if it fails, the client is gone
+}
+
+// forget clears the secret.
+func (s *Sender) forget() {
+	clear(s.secret)
+	s.secret = nil
 }

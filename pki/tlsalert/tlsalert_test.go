@@ -131,6 +131,56 @@ func TestAlertFitsReason(t *testing.T) {
 	}
 }
 
+// TestAlertAfterHandshake: a client that is refused after its handshake is told why
+// with TLS 1.3; with TLS 1.2 its connection is closed.
+func TestAlertAfterHandshake(t *testing.T) {
+	server, clients := pkitest.NewCA(t, "server"), pkitest.NewCA(t, "clients")
+	s := snapshot(t, server, clients)
+	for _, tt := range []struct {
+		reason  pki.Reason
+		version uint16
+		tickets bool
+		want    string
+	}{
+		{pki.Revoked, tls.VersionTLS13, false, "revoked certificate"},
+		{pki.RevocationUnknown, tls.VersionTLS13, false, "bad certificate"},
+		{pki.Revoked, tls.VersionTLS13, true, ""},
+		{pki.Revoked, tls.VersionTLS12, false, ""},
+	} {
+		config := s.ServerConfig(pki.TLSOptions{MinVersion: tls.VersionTLS12, SessionTickets: tt.tickets})
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() {
+			raw, err := ln.Accept()
+			if err != nil {
+				done <- err
+				return
+			}
+			alert := tlsalert.New(raw)
+			conn := tls.Server(&muted{Conn: raw, alert: alert}, alert.ConfigureSteps(config, config.VerifyConnection))
+			if err = conn.Handshake(); err == nil {
+				state := conn.ConnectionState()
+				alert.Judge(&state, &pki.RefusedError{Reason: tt.reason})
+			}
+			_ = conn.Close()
+			done <- err
+		}()
+		cert := clients.Issue(t, pkitest.Leaf{DNS: []string{"a.example"}}).TLS
+		got := outcome(ln.Addr().String(), &tls.Config{RootCAs: server.Pool(), MaxVersion: tt.version,
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }})
+		if err := <-done; err != nil {
+			t.Errorf("%s, %s: the handshake failed: %v", tt.reason, tls.VersionName(tt.version), err)
+		}
+		_ = ln.Close()
+		if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+			t.Errorf("%s, %s, tickets %t: got %q, want %q", tt.reason, tls.VersionName(tt.version), tt.tickets, got, tt.want)
+		}
+	}
+}
+
 // TestAlertBySuite: OpenSSL reads the alert with each cipher suite of TLS 1.3.
 func TestAlertBySuite(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")

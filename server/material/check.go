@@ -70,6 +70,21 @@ func (r *revoked) Check(p any, now time.Time) pki.Finding {
 	return pki.Finding{}
 }
 
+// Recall implements pki.Recaller. No entry is made in the cache of responders'
+// answers: whoever has a copy of a certificate could have its responder asked.
+func (r *revoked) Recall(p any, now time.Time) pki.Finding {
+	chain := p.(*prepared)
+	if listed := r.set.Check(chain.keys, now); listed.Status == revocation.Revoked {
+		return pki.Finding{Reason: pki.Revoked, Source: listed.Source(), Detail: listed.Detail()}
+	}
+	if a := chain.asked.Load(); r.ocsp != nil && a != nil && a.cache == r.ocsp {
+		if status, detail := a.entry.Recall(now); status == ocsp.Revoked {
+			return pki.Finding{Reason: pki.Revoked, Source: ocspName, Detail: detail}
+		}
+	}
+	return pki.Finding{}
+}
+
 // Await implements pki.Awaiter. The first time a certificate is seen, its
 // responder is given the time to answer; and where its issuer has no list here,
 // which a CA's new intermediate has not, all lists are looked at once more.
