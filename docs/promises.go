@@ -44,6 +44,7 @@ var Promises = map[string]string{
 	"client/request-memory":                      "Requests and what is decoded from them hold bounded memory, and every tenant gets its part of it.",
 	"client/requests-in-progress": "Requests and event streams of one identity or tenant over its limit are refused before they cost " +
 		"more, by default as well.",
+	"client/revocation-wait":                "A client whose revocation status is awaited gives its handshake slot up to a client that waits for one.",
 	"client/revoked-before-body":            "A caller refused between the head and the body of a request starts no tool and changes nothing.",
 	"client/revoked-certificate":            "A revoked certificate is refused, on open connections as well.",
 	"client/schema-check-cost":              "The check of arguments has bounded cost.",
@@ -61,6 +62,7 @@ var Promises = map[string]string{
 	"client/uses-recorded":                  "Resource reads, prompt gets and completions are counted and audited as tool calls are.",
 	"client/weak-keys": "Weak keys, curves and signatures anywhere in a client's chain are refused unless the configuration " +
 		"admits them.",
+	"document/name-of-another": "An OpenAPI document that begins to have a tool of another one gets none of its calls.",
 	"document/configuration-bounded": "Configuration is parsed in parts; a part that nests too deep or is too large is refused at its " +
 		"place before it is parsed.",
 	"document/expression-cost": "No call of a function in an expression costs more than a fixed bound, whatever its arguments.",
@@ -122,6 +124,7 @@ var Promises = map[string]string{
 	"stranger/silent-connections": "Silent connections of one source displace only each other.",
 	"stranger/silent-crowds": "10,000 silent connections of one address, or 2,000 of as many addresses, leave every other client " +
 		"answered.",
+	"stranger/unproved-key":             "A copied certificate without its key has nobody asked about its revocation, and holds no handshake slot.",
 	"stranger/silent-flood":             "A flood of silent connections keeps nobody out.",
 	"stranger/stalled-handshakes":       "Stalled handshakes make room for others.",
 	"stranger/trickled-handshake-slots": "Clients that send their handshake byte by byte keep no handshake slot from others.",
@@ -140,6 +143,7 @@ var Promises = map[string]string{
 	"tenant/sweep-cost": "What it takes to decide again about the requests and streams of one tenant does not grow with its tools, " +
 		"so revocations of others are noticed in time.",
 	"tenant/subscriptions-own-bound": "However many sessions subscribe, they take no subscription of another tenant or identity.",
+	"upstream/name-of-another":       "An upstream that begins to offer a tool, resource or prompt of another one gets none of its calls.",
 	"upstream/answer-memory": "Answers of backends and what is decoded from them hold bounded memory for each identity, each " +
 		"tenant and in total.",
 	"upstream/answer-of-one-call":         "An answer that cannot be read, or whose client has gone, ends its own call only.",

@@ -46,11 +46,12 @@ func (s *Server) Offer(o tool.Offer) error {
 	}
 	own := tool.Offer{Tools: slices.Concat(s.own.Tools, o.Tools), Resources: slices.Concat(s.own.Resources, o.Resources),
 		Prompts: slices.Concat(s.own.Prompts, o.Prompts)}
-	catalog, err := s.catalog(s.config.Load(), &own, s.backend.Declared())
+	joined, err := s.join(s.config.Load(), &own, s.backend.Declared())
 	if err != nil {
 		return fmt.Errorf("adding a tool: %w", err)
 	}
 	s.own = own
+	catalog := s.adopt(joined)
 	s.swap(func(next *auth.Snapshot) { next.Tools = catalog })
 	return nil
 }

@@ -5,39 +5,74 @@ import (
 	"crypto/tls"
 	"slices"
 
+	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/tool"
 )
 
-// catalog makes one of the built-ins that c has, of tools made of Go functions, of
-// those that are declared, and of what upstreams have. Of two upstreams' tools with
-// one name the later is left out. Callers hold mu, or are New.
-func (s *Server) catalog(c *config.Config, own *tool.Offer, declared []*tool.Tool) (*tool.Catalog, error) {
+// maxCollisionLines bounds the lines of the log about names that newly collide.
+const maxCollisionLines = 20
+
+// A joined catalog is ready to be put in force.
+type joined struct {
+	catalog *tool.Catalog
+	claims  tool.Claims
+	twice   []tool.Collision
+}
+
+// join makes a catalog of the built-ins that c has, of tools made of Go functions, of
+// those that are declared, and of what documents and upstreams have. A name stays with
+// the document or upstream that has it. Callers hold mu, or are New.
+func (s *Server) join(c *config.Config, own *tool.Offer, declared []*tool.Tool) (*joined, error) {
 	static, err := tool.NewCatalog(slices.Concat(c.Tools.Chosen(s.builtins), own.Tools, declared))
 	if err != nil {
 		return nil, err
 	}
-	all, twice := static.Join(append([]*tool.Offer{{Resources: own.Resources, Prompts: own.Prompts}}, s.backend.Offers()...))
-	if before := s.twice.Load(); before == nil || !slices.Equal(twice, *before) {
-		for _, t := range twice {
-			s.log.Error("left out: the name is given to two; set a prefix for one of them", "name", t.Name, "upstream", t.Upstream, "with", t.With)
+	offers := append([]*tool.Offer{{Resources: own.Resources, Prompts: own.Prompts}}, s.backend.Offers()...)
+	j := new(joined)
+	j.catalog, j.claims, j.twice = static.Join(offers, s.backend.Sources(), s.claims)
+	return j, nil
+}
+
+// adopt notes who has which name from now on, logs what is newly left out, and returns
+// the catalog. Callers hold mu, or are New.
+func (s *Server) adopt(j *joined) *tool.Catalog {
+	s.claims = j.claims
+	before := make(map[tool.Collision]bool)
+	if told := s.twice.Load(); told != nil {
+		for _, t := range *told {
+			before[t] = true
 		}
-		s.twice.Store(&twice)
 	}
-	return all, nil
+	lines := 0
+	for _, t := range j.twice {
+		if before[t] {
+			continue
+		}
+		if lines++; lines <= maxCollisionLines {
+			s.log.Error("name conflict: leaving out the one that came later; set `prefix` on one of the two",
+				"name", pki.Cut(t.Name, 128), "upstream", t.Source, "with", t.With, "kind", t.Kind)
+		}
+	}
+	if lines > maxCollisionLines {
+		s.log.Error("more name conflicts; the console shows them", "conflicts", lines-maxCollisionLines)
+	}
+	s.twice.Store(&j.twice)
+	return j.catalog
 }
 
 // offersChanged puts in force that upstreams have something else.
 func (s *Server) offersChanged() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.catalog(s.config.Load(), &s.own, s.backend.Declared())
+	j, err := s.join(s.config.Load(), &s.own, s.backend.Declared())
 	if err != nil {
 		s.log.Error("tools not changed, those in force stay", "err", err)
 		return
 	}
+	c := s.adopt(j)
 	s.swap(func(next *auth.Snapshot) { next.Tools = c })
 }
 

@@ -110,13 +110,18 @@ func TestOfferBounded(t *testing.T) {
 		list = append(list, fmt.Sprintf(`{"name":"small%d","inputSchema":{"type":"object"}}`, i))
 	}
 	var large, other atomic.Pointer[string]
-	all, one := "["+strings.Join(list, ",")+"]", `[{"name":"good","inputSchema":{"type":"object"}},{"name":"small1","inputSchema":{"type":"object"}}]`
+	all, one, both := "["+strings.Join(list, ",")+"]", `[{"name":"good","inputSchema":{"type":"object"}}]`,
+		`[{"name":"good","inputSchema":{"type":"object"}},{"name":"small1","inputSchema":{"type":"object"}}]`
 	large.Store(&all)
 	other.Store(&one)
 	g := behind(t, servertest.Options{}, `{allow: [good]}`,
 		fmt.Sprintf(`{name: large, protocol: octopus, baseUrl: %q}`, octopusUpstream(t, &large)),
-		fmt.Sprintf(`{name: other, protocol: octopus, baseUrl: %q}`, octopusUpstream(t, &other)))
+		fmt.Sprintf(`{name: other, protocol: octopus, refresh: 1s, baseUrl: %q}`, octopusUpstream(t, &other)))
 	wantListed(t, g, "acme", "good")
+	if !servertest.WaitFor(func() bool { return g.Metric("sangate_upstream_up", "server", "large") == 1 }, 60*time.Second) {
+		t.Fatal("the large offer is not taken")
+	}
+	other.Store(&both) // once the name is large's
 	var body string
 	if !servertest.WaitFor(func() bool {
 		page, err := http.Get(g.AdminURL + "/upstreams")

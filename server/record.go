@@ -135,7 +135,7 @@ func (s *Server) run(ctx context.Context, t *tool.Tool, call *tool.Call) (*tool.
 	res, err := t.Call(ctx, call)
 	took := time.Since(start)
 	outcome := outcomeOf(res, err)
-	s.metrics.ToolCall(t.Name, admin.TenantLabel(d), outcome, took, q.id)
+	s.metrics.ToolCall(t.Upstream, t.Name, admin.TenantLabel(d), outcome, took, q.id)
 	s.auditCall(q, d, t.Name, outcome, took)
 	if q.span != nil {
 		tracing.Called(q.span, t.Name, outcome)

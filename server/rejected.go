@@ -1,7 +1,10 @@
 package server
 
 import (
+	"strings"
+
 	"github.com/sangate/sangate/server/admin"
+	"github.com/sangate/sangate/server/backend"
 	"github.com/sangate/sangate/server/tool"
 	"github.com/sangate/sangate/server/upstream"
 )
@@ -29,13 +32,13 @@ func (s *Server) rejected() []admin.Rejected {
 	return out
 }
 
-// collisions returns what of an upstream is left out because its name or URI is given to
-// two.
-func (s *Server) collisions(name string) []tool.Collision {
+// collisions returns what of an upstream or document is left out because its name or
+// URI is given to two.
+func (s *Server) collisions(source string) []tool.Collision {
 	var out []tool.Collision
 	if twice := s.twice.Load(); twice != nil {
 		for _, c := range *twice {
-			if c.Upstream == name && name != "" {
+			if c.Source == source && source != "" {
 				out = append(out, c)
 			}
 		}
@@ -48,5 +51,11 @@ func whoseName(c tool.Collision) string {
 	if c.With == "" {
 		return "sangate has one of this name; set a prefix for this upstream"
 	}
-	return "upstream " + c.With + " has one of this name; set a prefix for one of them"
+	if c.With == c.Source {
+		return "it is there twice"
+	}
+	if !strings.HasPrefix(c.With, backend.DocumentSource("")) {
+		return "upstream " + c.With + " has one of this name; set a prefix for one of them"
+	}
+	return c.With + " has one of this name; set a prefix for one of them"
 }

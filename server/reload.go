@@ -214,7 +214,7 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	defer s.mu.Unlock()
 	ring, stored, err := s.readKeys(ctx, next)
 	if err == nil {
-		_, err = s.catalog(next, &s.own, behind.Declared())
+		_, err = s.join(next, &s.own, behind.Declared())
 	}
 	if err == nil {
 		err = plan.Commit()
@@ -233,7 +233,8 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	s.intake.SetTotal(next.Limits.RequestBytes)
 	s.stored, s.loaded = stored, s.opts.Now()
 	behind.Commit()
-	catalog, _ := s.catalog(next, &s.own, behind.Declared()) // was tried, and offers never keep one from being made
+	joined, _ := s.join(next, &s.own, behind.Declared()) // was tried, and offers never keep one from being made
+	catalog := s.adopt(joined)
 	s.swap(func(snap *auth.Snapshot) {
 		s.takePKI(snap, next)
 		snap.Tenants, snap.Admins, snap.Keys, snap.Tools = next.Table, next.AdminTable, ring, catalog

@@ -100,6 +100,7 @@ type Server struct {
 	denied []store.Revocation               // those in force; under mu
 	stored []apikey.Entry                   // keys of the state store in force; under mu
 	own    tool.Offer                       // what is made of Go functions; under mu
+	claims tool.Claims                      // who has which name; under mu
 	twice  atomic.Pointer[[]tool.Collision] // told already; written under mu
 	failed reloads
 
@@ -191,10 +192,11 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	plan.Commit()
-	catalog, err := s.catalog(s.config.Load(), &s.own, plan.Declared())
+	joined, err := s.join(s.config.Load(), &s.own, plan.Declared())
 	if err != nil {
 		return err
 	}
+	catalog := s.adopt(joined)
 	s.backend.Check(ctx)
 	ring, stored, err := s.readKeys(ctx, s.config.Load())
 	if err != nil {

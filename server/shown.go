@@ -16,6 +16,7 @@ import (
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/auth"
+	"github.com/sangate/sangate/server/backend"
 	"github.com/sangate/sangate/server/console"
 	"github.com/sangate/sangate/server/tenant"
 )
@@ -158,6 +159,12 @@ func (s *Server) showDocuments() []console.Document {
 		shown := console.Document{Name: d.Name, Where: d.Where, Problem: d.Problem, Tools: d.Tools, Missing: d.Missing}
 		for _, l := range d.LeftOut {
 			shown.LeftOut = append(shown.LeftOut, console.LeftOut{Kind: "operation", Name: l.Name, Why: l.Why})
+		}
+		for _, c := range s.collisions(backend.DocumentSource(d.Name)) {
+			shown.Tools = slices.DeleteFunc(slices.Clone(shown.Tools), func(name string) bool { return name == c.Name })
+			if shown.Missing++; len(shown.LeftOut) < maxShown {
+				shown.LeftOut = append(shown.LeftOut, console.LeftOut{Kind: "operation", Name: c.Name, Why: whoseName(c)})
+			}
 		}
 		out = append(out, shown)
 	}

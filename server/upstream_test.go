@@ -289,7 +289,7 @@ func hung(t *testing.T) string {
 }
 
 // What an upstream says of its tools is looked at before anybody sees it; of two
-// with one name the first is kept, and both are named.
+// with one name the first to answer has it, and both are named.
 func TestUpstreamVetted(t *testing.T) {
 	t.Parallel()
 	odd := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -304,9 +304,15 @@ func TestUpstreamVetted(t *testing.T) {
 	g := behind(t, servertest.Options{Log: &log}, `{allow: ["*"]}`, fmt.Sprintf("{name: odd, baseUrl: %q}", odd.URL), fmt.Sprintf("{name: twin, baseUrl: %q}", odd.URL), `{name: meta, baseUrl: "https://169.254.169.254"}`)
 	wantListed(t, g, "acme", "certificate_inspect echo gate_certificates good whoami")
 	for _, want := range []string{`"tool":"null"`, `"tool":"array"`, `"tool":"ref"`, `"tool":"a b"`, `"tool":"../x"`, `"tool":"out"`, `"name":"large"`, `two of this name`,
-		`"name":"whoami","upstream":"odd","with":""`, `"name":"good","upstream":"twin","with":"odd"`, `169.254.169.254 is no public address`} {
+		`"name":"whoami","upstream":"odd","with":""`, `169.254.169.254 is no public address`} {
 		if !servertest.WaitFor(func() bool { return strings.Contains(log.String(), want) }, 5*time.Second) {
 			t.Errorf("the log lacks %s", want)
 		}
+	}
+	if !servertest.WaitFor(func() bool {
+		return strings.Contains(log.String(), `"name":"good","upstream":"twin","with":"odd"`) ||
+			strings.Contains(log.String(), `"name":"good","upstream":"odd","with":"twin"`)
+	}, 5*time.Second) {
+		t.Error("the log does not say who has the name of two")
 	}
 }

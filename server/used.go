@@ -47,7 +47,7 @@ func (s *Server) use(ctx context.Context, u mcp.Use, do func(context.Context) (*
 		err = ctx.Err()
 	}
 	outcome := outcomeOf(res, err)
-	s.metrics.Used(string(u.Kind), u.Name, admin.TenantLabel(d), outcome, took, q.id)
+	s.metrics.Used(u.Upstream, string(u.Kind), u.Name, admin.TenantLabel(d), outcome, took, q.id)
 	s.auditUse(q, d, u, outcome, took)
 	if refused, ok := errors.AsType[*answer.Error](context.Cause(q)); ok {
 		return nil, refused // no longer admitted, whatever came of it

@@ -44,7 +44,7 @@ func checkCommand() *cobra.Command {
 				fmt.Fprintln(cmd.OutOrStdout(), flags.file+": ok")
 			}
 			if !bad {
-				for _, w := range material.LookWarnings(c, time.Now) {
+				for _, w := range append(material.LookWarnings(c, time.Now), nameWarnings(c)...) {
 					fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+w)
 				}
 			}

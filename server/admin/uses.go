@@ -11,37 +11,43 @@ const (
 	otherName   = "_other"   // what is beyond maxNames
 )
 
-// maxNames bounds the names of one kind that have series: an upstream may rename what it
-// offers for ever.
-const maxNames = 2000
+// Bounds on the names of one kind that have series: an upstream may rename what it
+// offers for ever. Those of one upstream leave room for those of others.
+const (
+	maxNames    = 2000 // of one upstream, and of what is no upstream's
+	maxAllNames = 5 * maxNames
+)
 
-// A folder lets the first names pass and puts one in the place of all others.
+// A folder lets the first names of each upstream pass and puts one in the place of all
+// others.
 type folder struct {
 	mu   sync.Mutex
 	seen map[string]bool
+	of   map[string]int // how many are first seen from each upstream
 }
 
-func (f *folder) fold(name string) string {
+func (f *folder) fold(upstream, name string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.seen[name]:
-	case len(f.seen) >= maxNames:
+		return name
+	case f.of[upstream] >= maxNames, len(f.seen) >= maxAllNames:
 		return otherName
 	case f.seen == nil:
-		f.seen = map[string]bool{name: true}
-	default:
-		f.seen[name] = true
+		f.seen, f.of = make(map[string]bool), make(map[string]int)
 	}
+	f.seen[name] = true
+	f.of[upstream]++
 	return name
 }
 
-// ToolCall counts a call of a tool that is there, by a request; result is from a
-// closed set.
-func (m *Metrics) ToolCall(tool, tenant, result string, took time.Duration, request string) {
+// ToolCall counts a call of a tool that is there, of an upstream or "", by a request;
+// result is from a closed set.
+func (m *Metrics) ToolCall(upstream, tool, tenant, result string, took time.Duration, request string) {
 	s, ok := m.called.find(callLabels{tool, tenant, result})
 	if !ok {
-		s = m.called.of(callLabels{m.tools.fold(tool), tenant, result})
+		s = m.called.of(callLabels{m.tools.fold(upstream, tool), tenant, result})
 	}
 	s.calls.Inc()
 	s.took.observe(took, request)
@@ -52,12 +58,12 @@ func (m *Metrics) UnknownTool(tenant string) {
 	m.toolCalls.WithLabelValues(unknownTool, tenant, "not_found").Inc()
 }
 
-// Used counts the use of a resource or prompt that is there, by a request; kind and
-// result are from closed sets.
-func (m *Metrics) Used(kind, name, tenant, result string, took time.Duration, request string) {
+// Used counts the use of a resource or prompt that is there, of an upstream or "", by a
+// request; kind and result are from closed sets.
+func (m *Metrics) Used(upstream, kind, name, tenant, result string, took time.Duration, request string) {
 	s, ok := m.used.find(useLabels{kind, name, tenant, result})
 	if !ok {
-		s = m.used.of(useLabels{kind, m.others.fold(name), tenant, result})
+		s = m.used.of(useLabels{kind, m.others.fold(upstream, name), tenant, result})
 	}
 	s.calls.Inc()
 	s.took.observe(took, request)

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,7 +57,8 @@ type Backend struct {
 	library *document.Library
 	cur     atomic.Pointer[Plan]
 
-	mu      sync.Mutex // of remake
+	mu      sync.Mutex        // of remake
+	held    map[string]string // which document has each name; under mu
 	offered atomic.Pointer[documents]
 }
 
@@ -70,7 +72,7 @@ func New(opts Options) *Backend {
 	none := &Plan{backend: b, conf: &config.Config{}}
 	none.offers = newOffers(none)
 	b.cur.Store(none)
-	b.offered.Store(&documents{offer: new(tool.Offer)})
+	b.offered.Store(new(documents))
 	return b
 }
 
@@ -185,7 +187,16 @@ func (b *Backend) Declared() []*tool.Tool { return b.cur.Load().declared }
 
 // Offers returns what OpenAPI documents and upstreams have.
 func (b *Backend) Offers() []*tool.Offer {
-	return append([]*tool.Offer{b.offered.Load().offer}, b.pool.Offers()...)
+	return slices.Concat(b.offered.Load().offers, b.pool.Offers())
+}
+
+// Sources returns the sources of offers, whether there is one yet or not.
+func (b *Backend) Sources() []string {
+	sources := b.pool.Sources()
+	for _, d := range b.offered.Load().states {
+		sources = append(sources, DocumentSource(d.Name))
+	}
+	return sources
 }
 
 // Upstreams tells how each is.

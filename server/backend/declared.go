@@ -44,7 +44,7 @@ func (p *Plan) declare(ctx context.Context, wait time.Duration) error {
 	defer cancel()
 	p.documents.Import(ctx)
 	p.offers = newOffers(p)
-	p.offers.of(p.documents.Results())
+	p.offers.of(p.documents.Results(), nil)
 	return nil
 }
 
@@ -80,16 +80,49 @@ func (o *offers) answersOf(document string) *intake.Source {
 	return o.answers[document]
 }
 
+// DocumentSource is the source of the offer of an OpenAPI document.
+func DocumentSource(name string) string { return "OpenAPI document " + name }
+
+// holders returns which document has each name, given which had it before: that one
+// keeps it for as long as it has it, or was not read again yet.
+func holders(results []*document.Result, before map[string]string) map[string]string {
+	has := make(map[string]map[string]bool, len(results))
+	for _, r := range results {
+		has[r.Name] = make(map[string]bool, len(r.Tools))
+		for _, program := range r.Tools {
+			has[r.Name][program.Name()] = true
+		}
+	}
+	held := make(map[string]string, len(before))
+	for name, document := range before {
+		if names, configured := has[document]; configured && (len(names) == 0 || names[name]) {
+			held[name] = document
+		}
+	}
+	return held
+}
+
+// keep notes which document has each name from now on.
+func keep(held map[string]string, states []Document) {
+	for _, d := range states {
+		for _, name := range d.Tools {
+			held[name] = d.Name
+		}
+	}
+}
+
 // of returns the tools of documents, and how each document is. A tool whose name has
-// another one of the configuration is left out.
-func (o *offers) of(results []*document.Result) (*tool.Offer, []Document) {
+// another one of the configuration, or one of the document that held has for it, is
+// left out.
+func (o *offers) of(results []*document.Result, held map[string]string) ([]*tool.Offer, []Document) {
 	taken := make(map[string]bool)
 	for _, t := range slices.Concat(o.plan.declared, o.plan.conf.Tools.Chosen(builtins())) {
 		taken[t.Name] = true
 	}
-	offer, states, used := new(tool.Offer), make([]Document, len(results)), make(map[*httptool.Program]*tool.Tool)
+	all, states, used := make([]*tool.Offer, len(results)), make([]Document, len(results)), make(map[*httptool.Program]*tool.Tool)
 	for i, r := range results {
-		state := &states[i]
+		offer, state := &tool.Offer{Source: DocumentSource(r.Name)}, &states[i]
+		all[i] = offer
 		state.Name, state.Where, state.Problem = r.Name, r.Where, r.Problem
 		for _, s := range r.Skipped {
 			state.leave(s.Operation, s.Why)
@@ -97,7 +130,7 @@ func (o *offers) of(results []*document.Result) (*tool.Offer, []Document) {
 		options := o.plan.toolOptions
 		options.Answers = o.answersOf(r.Name)
 		for _, program := range r.Tools {
-			if taken[program.Name()] {
+			if holder, ok := held[program.Name()]; taken[program.Name()] || ok && holder != r.Name {
 				state.leave(program.Name(), "another tool has this name; set a prefix")
 				continue
 			}
@@ -115,7 +148,7 @@ func (o *offers) of(results []*document.Result) (*tool.Offer, []Document) {
 		}
 	}
 	o.tools = used
-	return offer, states
+	return all, states
 }
 
 func builtins() []*tool.Tool {
@@ -136,13 +169,16 @@ func (d *Document) leave(name, why string) {
 func (b *Backend) remake() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	offer, states := b.cur.Load().offers.of(b.library.Results())
-	b.offered.Store(&documents{offer, states})
+	results := b.library.Results()
+	b.held = holders(results, b.held)
+	offers, states := b.cur.Load().offers.of(results, b.held)
+	keep(b.held, states)
+	b.offered.Store(&documents{offers, states})
 }
 
 // documents are what documents offer, and how each is.
 type documents struct {
-	offer  *tool.Offer
+	offers []*tool.Offer // one of each
 	states []Document
 }
 
@@ -171,7 +207,7 @@ func (b *Backend) Imported() iter.Seq2[string, bool] {
 
 // OfDocument reports whether a tool of that name is made of an OpenAPI document.
 func (b *Backend) OfDocument(name string) bool {
-	return slices.ContainsFunc(b.offered.Load().offer.Tools, func(t *tool.Tool) bool { return t.Name == name })
+	return slices.ContainsFunc(b.offered.Load().states, func(d Document) bool { return slices.Contains(d.Tools, name) })
 }
 
 // DocumentPaths returns the files of OpenAPI documents.

@@ -48,7 +48,7 @@ func completes(view *tool.View) bool {
 // complete makes the SDK's handler of completion/complete.
 func (h *Handler) complete(view *tool.View) func(context.Context, *sdk.CompleteRequest) (*sdk.CompleteResult, error) {
 	return func(ctx context.Context, req *sdk.CompleteRequest) (*sdk.CompleteResult, error) {
-		name, propose, err := completerOf(view, req.Params.Ref)
+		upstream, name, propose, err := completerOf(view, req.Params.Ref)
 		out := &sdk.CompleteResult{Completion: sdk.CompletionResultDetails{Values: []string{}}}
 		if err != nil || propose == nil {
 			return out, err
@@ -68,7 +68,7 @@ func (h *Handler) complete(view *tool.View) func(context.Context, *sdk.CompleteR
 		}
 		var values []string
 		unknown := invalidParams("There is no such prompt or resource.")
-		if _, err := h.other(ctx, Use{Completion, name, args, unknown}, &values, func(ctx context.Context) (*tool.Result, error) {
+		if _, err := h.other(ctx, Use{Completion, name, upstream, args, unknown}, &values, func(ctx context.Context) (*tool.Result, error) {
 			return propose.Call(ctx, name, call, req.Params.Argument.Name, req.Params.Argument.Value)
 		}); err != nil {
 			return nil, err
@@ -81,16 +81,16 @@ func (h *Handler) complete(view *tool.View) func(context.Context, *sdk.CompleteR
 
 // completerOf returns what proposes values for what is referred to, nil where
 // nothing does.
-func completerOf(view *tool.View, ref *sdk.CompleteReference) (name string, propose tool.Completer, err error) {
+func completerOf(view *tool.View, ref *sdk.CompleteReference) (upstream, name string, propose tool.Completer, err error) {
 	for _, p := range view.Prompts {
 		if ref.Type == "ref/prompt" && p.Name == ref.Name {
-			return p.Name, p.Complete, nil
+			return p.Upstream, p.Name, p.Complete, nil
 		}
 	}
 	for _, r := range view.Resources {
 		if ref.Type == "ref/resource" && r.URI == ref.URI {
-			return r.Name, r.Complete, nil
+			return r.Upstream, r.Name, r.Complete, nil
 		}
 	}
-	return "", nil, invalidParams("There is no such prompt or resource.")
+	return "", "", nil, invalidParams("There is no such prompt or resource.")
 }

@@ -37,10 +37,11 @@ func (m *message) kind() Kind {
 
 // A Use is that of a resource or prompt.
 type Use struct {
-	Kind    Kind
-	Name    string // of the resource, template or prompt
-	Args    []byte // what is asked for, a JSON object
-	unknown error  // that of one that does not exist
+	Kind     Kind
+	Name     string // of the resource, template or prompt
+	Upstream string // whose it is, or ""
+	Args     []byte // what is asked for, a JSON object
+	unknown  error  // that of one that does not exist
 }
 
 // other runs what is behind a resource or prompt; out is filled with its result,

@@ -108,7 +108,7 @@ func (h *Handler) addResource(s *sdk.Server, r *tool.Resource) {
 			return nil, err
 		}
 		out := new(sdk.ReadResourceResult)
-		res, err := h.other(ctx, Use{Read, r.Name, args, sdk.ResourceNotFoundError(req.Params.URI)}, out, func(ctx context.Context) (*tool.Result, error) { return r.Call(ctx, req.Params.URI, call) })
+		res, err := h.other(ctx, Use{Read, r.Name, r.Upstream, args, sdk.ResourceNotFoundError(req.Params.URI)}, out, func(ctx context.Context) (*tool.Result, error) { return r.Call(ctx, req.Params.URI, call) })
 		if err == nil && len(res.Asks) > 0 {
 			out.InputRequests, out.RequestState, err = h.asked(ctx, methodRead, r.Name, res)
 		}
@@ -146,7 +146,7 @@ func (h *Handler) addPrompt(s *sdk.Server, p *tool.Prompt) {
 		}
 		out := new(sdk.GetPromptResult)
 		unknown := invalidParams(fmt.Sprintf("unknown prompt %q", p.Name)) // as the SDK has it
-		res, err := h.other(ctx, Use{Get, p.Name, call.Arguments, unknown}, out, func(ctx context.Context) (*tool.Result, error) { return p.Call(ctx, call) })
+		res, err := h.other(ctx, Use{Get, p.Name, p.Upstream, call.Arguments, unknown}, out, func(ctx context.Context) (*tool.Result, error) { return p.Call(ctx, call) })
 		if err == nil && len(res.Asks) > 0 {
 			out.InputRequests, out.RequestState, err = h.asked(ctx, methodGet, p.Name, res)
 		}

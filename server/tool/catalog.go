@@ -26,69 +26,39 @@ type Catalog struct {
 
 // NewCatalog makes a catalog of tools; two of one name are an error.
 func NewCatalog(tools []*Tool) (*Catalog, error) {
-	c, twice := newCatalog(tools)
-	if len(twice) > 0 {
-		return nil, fmt.Errorf("two tools are called %s", twice[0].Name)
+	c := &Catalog{byName: make(map[string]*Tool, len(tools))}
+	for _, t := range tools {
+		if c.byName[t.Name] != nil {
+			return nil, fmt.Errorf("two tools are called %s", t.Name)
+		}
+		c.add(t)
 	}
+	c.sort()
 	return c, nil
 }
 
-// A Collision is a name that is given to two: the later one is left out.
+// A Collision is a name that is given to two: the one that did not have it is left out.
 type Collision struct {
-	Kind                 string // tool, resource, resource template or prompt
-	Name, Upstream, With string // With is the upstream that has it, "" the gate itself
+	Kind         string // tool, resource, resource template or prompt
+	Name         string // URI, of a resource
+	Source, With string // With is the source that has it; "": the gate itself
 }
 
-func newCatalog(tools []*Tool) (*Catalog, []Collision) {
-	c := &Catalog{byName: make(map[string]*Tool, len(tools))}
-	var twice []Collision
-	for _, t := range tools {
-		if had := c.byName[t.Name]; had != nil {
-			twice = append(twice, Collision{"tool", t.Name, t.Upstream, had.Upstream})
-			continue
-		}
-		c.byName[t.Name] = t
-		c.tools = append(c.tools, t)
-	}
+// add is for a catalog in the making.
+func (c *Catalog) add(t *Tool) {
+	c.byName[t.Name] = t
+	c.tools = append(c.tools, t)
+}
+
+func (c *Catalog) sort() {
 	slices.SortFunc(c.tools, func(a, b *Tool) int { return cmp.Compare(a.Name, b.Name) })
-	return c, twice
 }
 
 func kindOf(r *Resource) string {
 	if r.Template {
-		return "resource template"
+		return kindTemplate
 	}
-	return "resource"
-}
-
-// Join returns a catalog that has what upstreams offer, too. Where a name or a
-// resource is given to two, the gate's own is kept, or the first upstream's.
-func (c *Catalog) Join(offers []*Offer) (*Catalog, []Collision) {
-	tools := slices.Clone(c.tools)
-	for _, o := range offers {
-		tools = append(tools, o.Tools...)
-	}
-	next, twice := newCatalog(tools)
-	uris, names := make(map[string]string), make(map[string]string)
-	for _, o := range offers {
-		for _, r := range o.Resources {
-			if with, ok := uris[r.URI]; ok {
-				twice = append(twice, Collision{kindOf(r), r.URI, r.Upstream, with})
-				continue
-			}
-			uris[r.URI] = r.Upstream
-			next.resources = append(next.resources, r)
-		}
-		for _, p := range o.Prompts {
-			if with, ok := names[p.Name]; ok {
-				twice = append(twice, Collision{"prompt", p.Name, p.Upstream, with})
-				continue
-			}
-			names[p.Name] = p.Upstream
-			next.prompts = append(next.prompts, p)
-		}
-	}
-	return next, twice
+	return kindResource
 }
 
 // Tools returns all tools by name. Not to be changed.

@@ -8,8 +8,10 @@ import (
 	"github.com/sangate/sangate/server/accepted"
 )
 
-// An Offer is what one upstream has, or the program the gate is part of.
+// An Offer is what one upstream or OpenAPI document has, or the program the gate is
+// part of.
 type Offer struct {
+	Source    string // whose it is, by its name in the configuration; "": the gate's own
 	Tools     []*Tool
 	Resources []*Resource
 	Prompts   []*Prompt

@@ -263,7 +263,7 @@ func TestViews(t *testing.T) {
 					t.Errorf("%s: listed %t, callable %t", tl.Name, listed, callable)
 				}
 			}
-			if next, twice := catalog.Join(nil); catalog.View(tn) != v || next.View(tn) == v || twice != nil {
+			if next, _, twice := catalog.Join(nil, nil, nil); catalog.View(tn) != v || next.View(tn) == v || twice != nil {
 				t.Error("a view is made once for a catalog, and anew for the next")
 			}
 		})

@@ -100,6 +100,15 @@ func (p *Pool) Offers() []*tool.Offer {
 	return out
 }
 
+// Sources returns the sources of offers, whether there is one yet or not.
+func (p *Pool) Sources() []string {
+	var out []string
+	for _, m := range p.members() {
+		out = append(out, m.conf.Name)
+	}
+	return out
+}
+
 // Wake has all look again that refer to the credential; 0: all.
 func (p *Pool) Wake(credentialID int64) {
 	for _, m := range p.members() {

@@ -72,7 +72,7 @@ type vetting struct {
 // vet makes tools, resources and prompts of a listing. Invalid entries, and those
 // beyond the bounds, are left out, logged and shown. It ends early with ctx.
 func (s *Server) vet(ctx context.Context, list *listing, owner string) *offer {
-	v := &vetting{s: s, out: &offer{listing: list, owner: owner}, names: make(map[string]bool)}
+	v := &vetting{s: s, out: &offer{Offer: tool.Offer{Source: s.conf.Name}, listing: list, owner: owner}, names: make(map[string]bool)}
 	for _, part := range []struct {
 		kind string
 		list []json.RawMessage
