@@ -35,6 +35,7 @@ var Promises = map[string]string{
 	"client/idle-connections":                    "Idle connections of one client leave places for others.",
 	"client/inspect-cost":                        "Inspecting certificates has bounded cost and output, and ends with its request.",
 	"client/key-guessing":                        "An unknown key id and a wrong secret are answered alike.",
+	"client/number-texts":                        "What numbers of arguments are compared by is as short as they are.",
 	"client/limited-log":                         "Requests over a limit, or of an identity that is locked out, write a bounded number of log lines.",
 	"client/message-read-once":                   "The message that was decided on is the message that is executed.",
 	"client/one-identity-per-name":               "A name of a certificate has one spelling by which it is compared, or is refused.",

@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // kinds are JSON types; integer is a number without a fraction.
@@ -80,12 +81,9 @@ func appendCanonical(b []byte, v any) []byte {
 	case bool:
 		return append(strconv.AppendBool(append(b, 'b'), v), ';')
 	case float64:
-		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
-			return append(strconv.AppendInt(append(b, 'f'), int64(v), 10), ';')
-		}
-		return append(append(append(b, 'f'), rational(v).RatString()...), ';')
+		return appendNumber(b, strconv.FormatFloat(v, 'e', -1, 64))
 	case json.Number:
-		return append(append(append(b, 'f'), rational(v).RatString()...), ';')
+		return appendNumber(b, v.String())
 	case string:
 		return append(append(strconv.AppendInt(append(b, 's'), int64(len(v)), 10), ':'), v...)
 	case []any:
@@ -100,6 +98,29 @@ func appendCanonical(b []byte, v any) []byte {
 		}
 	}
 	return b
+}
+
+// appendNumber appends the digits of a JSON number, without zeros at either end, and its
+// exponent. A fraction would have hundreds of digits for 1e-300.
+func appendNumber(b []byte, text string) []byte {
+	text, negative := strings.CutPrefix(text, "-")
+	mantissa, exponent := text, 0
+	if i := strings.IndexAny(text, "eE"); i >= 0 {
+		mantissa = text[:i]
+		exponent, _ = strconv.Atoi(text[i+1:]) // of a number that is one, and bounded by measure
+	}
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits := strings.TrimRight(whole+fraction, "0")
+	exponent += len(whole) - len(digits)
+	digits = strings.TrimLeft(digits, "0")
+	b = append(b, 'f')
+	switch {
+	case digits == "":
+		return append(b, ';')
+	case negative:
+		b = append(b, '-')
+	}
+	return append(strconv.AppendInt(append(append(b, digits...), 'e'), int64(exponent), 10), ';')
 }
 
 // rational returns the number that the shortest decimal of v stands for.
