@@ -23,6 +23,7 @@ var Promises = map[string]string{
 	"client/certificate-from-careless-authority": "The names of an unusual certificate are those that crypto/x509 reads, or it is refused.",
 	"client/condition-ends-with-request":         "A condition over arguments ends with its request and within toolTimeout; the call is then denied.",
 	"client/conditions-on-prompts-and-resources": "Conditions on arguments hold for prompts and resources as they do for tools.",
+	"client/cpu-turns":                           "Work on large requests is done by a few at a time, and tenants and their identities come in turn for it.",
 	"client/direct-path-agrees":                  "The fast path for MCP answers as the SDK does, or leaves the request to it.",
 	"client/expired-while-connected":             "A certificate that expires on an open connection is refused from then on.",
 	"client/factors-agree":                       "Certificate, token and tenant header of different tenants are refused in every combination.",

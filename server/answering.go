@@ -144,6 +144,7 @@ func (w *answerWriter) SetWriteDeadline(t time.Time) error {
 func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *answerWriter) begin() {
+	w.q.turn.Leave() // a client may take long to read it
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.began = true

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/auth"
 	"github.com/sangate/sangate/server/http1"
+	"github.com/sangate/sangate/server/turns"
 )
 
 // A connection is one accepted TCP connection: what was known at its handshake
@@ -33,6 +35,12 @@ type connection struct {
 
 	head []byte          // read already, and not yet by the TLS stack
 	slot *admission.Slot // nil once the handshake is done
+
+	turns      *turns.Turns // of work on large bodies and answers; nil: there are none
+	turn       turns.Turn   // of the handshake, among handshakes
+	from       netip.Prefix // of its client
+	handshakes *turns.Turns // nil: there are none
+	in, out    flow
 
 	readBudget int              // bytes the handshake may still read; unbounded after it
 	alert      *tlsalert.Sender // of the handshake
@@ -53,7 +61,11 @@ const unbounded = -1
 // handshake's goroutine reads before it is over.
 func (c *connection) Read(p []byte) (int, error) {
 	if c.readBudget == unbounded {
-		return c.read(p)
+		n, err := c.readNow(p), error(nil)
+		if n == 0 {
+			n, err = c.read(p)
+		}
+		return c.in.moved(n), err
 	}
 	if c.readBudget == 0 {
 		reason := pki.Protocol
@@ -75,8 +87,12 @@ func (c *connection) read(p []byte) (int, error) {
 		return n, nil
 	}
 	if slot := c.slot; slot != nil {
+		c.turn.Leave()
 		slot.Waits(time.Now())
-		defer func() { slot.Works(time.Now()) }()
+		defer func() {
+			slot.Works(time.Now())
+			c.enterHandshake()
+		}()
 	}
 	return c.Conn.Read(p)
 }
@@ -89,7 +105,12 @@ func (c *connection) Write(p []byte) (int, error) {
 	}
 	c.sends.Add(1)
 	defer c.sends.Add(1)
-	return c.Conn.Write(p)
+	n := c.out.moved(c.writeNow(p))
+	if n == len(p) {
+		return n, nil
+	}
+	rest, err := c.Conn.Write(p[n:])
+	return n + c.out.moved(rest), err
 }
 
 // Idle implements [admission.Member].
@@ -112,6 +133,8 @@ func (c *connection) occupied() (end func()) {
 	return func() {
 		c.used.Store(time.Now().UnixNano())
 		c.requests.Add(-1)
+		c.in.bytes.Store(0)
+		c.out.bytes.Store(0)
 	}
 }
 
@@ -125,7 +148,10 @@ func (c *connection) Close() error {
 // client. Nothing waits for others, or is remembered of the client, before it has
 // proved that it holds its key. While it waits its slot may go to another client.
 func (c *connection) prove(ctx context.Context, conn *tls.Conn) (tls.ConnectionState, error) {
-	if err := conn.HandshakeContext(ctx); err != nil {
+	c.enterHandshake()
+	err := conn.HandshakeContext(ctx)
+	c.turn.Leave()
+	if err != nil {
 		c.alert.Judge(nil, nil)
 		return tls.ConnectionState{}, err
 	}

@@ -46,6 +46,7 @@ func (s *Server) decided(w http.ResponseWriter, q *request, next http.HandlerFun
 	}
 	defer q.grant.Release()
 	defer q.memory.release()
+	defer q.turn.Leave()
 	if !d.OK() {
 		s.record(q, d, q.took)
 		answer.Fail(w, q.http, answer.Refusal(d, q.tokenSent()))
@@ -101,6 +102,14 @@ func (q *request) TakeAnswer(more int64) error {
 	}
 	return q.tooMuch()
 }
+
+// EnterTurn implements [turns.Taker].
+func (q *request) EnterTurn(ctx context.Context) error {
+	return q.turn.Enter(ctx, q.out.server.turns, q.out.tenant, q.out.identity)
+}
+
+// LeaveTurn implements [turns.Taker].
+func (q *request) LeaveTurn() { q.turn.Leave() }
 
 func (q *request) tooMuch() error {
 	s := q.out.server

@@ -18,21 +18,24 @@ import (
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/console"
 	"github.com/sangate/sangate/server/http1"
+	"github.com/sangate/sangate/server/turns"
 )
 
 // A listener accepts connections, does their TLS handshakes, bounded in number
 // and time, and hands on those that were done. Every handshake is counted, and
 // logged with its reason where it was refused.
 type listener struct {
-	inner    net.Listener
-	plain    *http1.Server
-	gate     *auth.Gate
-	conns    *connections
-	metrics  *admin.Metrics
-	log      *slog.Logger
-	refusals *console.Refusals
-	now      func() time.Time
-	timeout  time.Duration
+	inner          net.Listener
+	plain          *http1.Server
+	turns          *turns.Turns // of work on large bodies and answers
+	handshakeTurns *turns.Turns
+	gate           *auth.Gate
+	conns          *connections
+	metrics        *admin.Metrics
+	log            *slog.Logger
+	refusals       *console.Refusals
+	now            func() time.Time
+	timeout        time.Duration
 
 	maxBytes     int // that a handshake may read
 	silent       *admission.Room
@@ -55,7 +58,7 @@ func newListener(inner net.Listener, s *Server, l config.Limits) *listener {
 	}
 	return &listener{
 		ctx: ctx, cancel: cancel,
-		inner: inner, plain: s.plainServer(), gate: s.gate, conns: s.conns, metrics: s.metrics, log: s.repeated, refusals: &s.refusals, now: s.opts.Now, timeout: l.HandshakeTimeout,
+		inner: inner, plain: s.plainServer(), turns: s.turns, handshakeTurns: turns.ForCPU(), gate: s.gate, conns: s.conns, metrics: s.metrics, log: s.repeated, refusals: &s.refusals, now: s.opts.Now, timeout: l.HandshakeTimeout,
 		maxBytes:     l.MaxHandshakeBytes,
 		silent:       admission.NewRoom(has.Silent, min(l.SilentPerAddress, has.Silent)),
 		handshakes:   admission.NewHandshakes(has.Handshakes, most(has.Handshakes, addressShare), handshakeStall),
@@ -88,8 +91,8 @@ func (l *listener) run() error {
 			continue
 		}
 		boundUnsent(raw)
-		c := &connection{Conn: raw, readBudget: l.maxBytes, closed: func() {}}
 		from := admission.AddressOf(raw)
+		c := &connection{Conn: raw, readBudget: l.maxBytes, turns: l.turns, handshakes: l.handshakeTurns, from: from, closed: func() {}}
 		place := l.silent.Enter(from, c.Drop) // here, so that no more wait than there is room for
 		l.wg.Go(func() { l.contained(c, func() { l.greet(c, from, place, base) }) })
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/sangate/sangate/server/lifetime"
 	"github.com/sangate/sangate/server/limit"
 	"github.com/sangate/sangate/server/mcp"
+	"github.com/sangate/sangate/server/turns"
 )
 
 // A request is one that is being answered: all that is known of it in one
@@ -50,6 +51,7 @@ type request struct {
 	decided time.Time                     // time of decision, by the server's clock
 	refused atomic.Pointer[auth.Decision] // why the request was cut off; nil: it was not
 	out     answerWriter                  // once it is admitted
+	turn    turns.Turn                    // of work on large bodies and answers
 	memory  memory                        // of its body, of backends' answers, and of what is decoded from them
 
 	header [1]string // the value of X-Request-Id
@@ -112,7 +114,7 @@ func (q *request) Value(key any) any {
 		return q.id
 	case answer.FailuresKey:
 		return &q.failure
-	case answer.IntakeKey, intake.TakerKey:
+	case answer.IntakeKey, intake.TakerKey, turns.Key:
 		return q
 	}
 	return q.Context.Value(key)

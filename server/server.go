@@ -37,6 +37,7 @@ import (
 	"github.com/sangate/sangate/server/tenant"
 	"github.com/sangate/sangate/server/tool"
 	"github.com/sangate/sangate/server/tracing"
+	"github.com/sangate/sangate/server/turns"
 	"github.com/sangate/sangate/server/unread"
 )
 
@@ -88,6 +89,7 @@ type Server struct {
 	limiter     *limit.Limiter
 	unread      *unread.Budget
 	intake      *intake.Budget
+	turns       *turns.Turns // of work on large bodies and answers
 	proxied     forwarded.Reader
 	mcp         *mcp.Handler
 	api         *http.ServeMux // what is below /api, for admins
@@ -139,6 +141,7 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 		conns:   newConnections(c.Limits.MaxConnectionAge, c.Limits.ConnectionGrace),
 		limiter: limit.New(limit.Options{FailureBurst: c.Limits.FailureBurst, FailureEvery: c.Limits.FailureEvery, Now: opts.Now})}
 	s.unread, s.intake = unread.New(unreadBounds(&c.Limits)), intake.New(c.Limits.RequestBytes)
+	s.turns = turns.ForCPU()
 	s.metrics.Unread(s.unread)
 	s.config.Store(c)
 	s.log = slog.New(redacted{s.log.Handler(), s.redact})

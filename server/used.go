@@ -41,6 +41,7 @@ func (s *Server) use(ctx context.Context, u mcp.Use, do func(context.Context) (*
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	start := time.Now()
+	q.turn.Leave() // it may wait for others
 	res, err := do(ctx)
 	took := time.Since(start)
 	if err != nil && ctx.Err() != nil {

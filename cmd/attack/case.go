@@ -63,7 +63,7 @@ var operatorBounds = bounds{growth: 100 * mb, p99: 3}
 func cases() []kase {
 	var all []kase
 	for _, some := range [][]kase{certificateCases(), junkCases(), crowdCases(), localCases(), clientCases(),
-		http2Cases(), unreadCases(), upstreamCases(), sessionCases(), documentCases(), operatorCases()} {
+		http2Cases(), unreadCases(), cpuCases(), upstreamCases(), sessionCases(), documentCases(), operatorCases()} {
 		all = append(all, some...)
 	}
 	return all

@@ -94,7 +94,7 @@ func (a *arena) calls(ctx context.Context, token string, body func(i int) (path,
 	if err != nil {
 		return err
 	}
-	tr := &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: 8, DisableCompression: true}
+	tr := &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: max(8, a.Workers), DisableCompression: true}
 	defer tr.CloseIdleConnections()
 	if token == "" {
 		token = a.Token

@@ -5,6 +5,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/sangate/sangate/server/turns"
 )
 
 // maxPause bounds the pause after one answer.
@@ -14,22 +16,20 @@ const maxPause = time.Second
 // were asked for. A pause three times as long follows each, so that they take at most a
 // quarter of a core, however many ask. Safe for concurrent use.
 type Turns struct {
-	place chan struct{} // one; who is in it has the turn
-	next  time.Time     // when it may begin; of who has the turn
+	place *turns.Turns // one at a time
+	next  time.Time    // when it may begin; of who has the turn
 }
 
 // NewTurns makes one.
-func NewTurns() *Turns { return &Turns{place: make(chan struct{}, 1)} }
+func NewTurns() *Turns { return &Turns{place: turns.New(1)} }
 
 // Do does work when it is its turn, or returns an error if ctx ends before. The work must
 // not wait for a client.
 func (t *Turns) Do(ctx context.Context, work func()) error {
-	select {
-	case t.place <- struct{}{}:
-		defer func() { <-t.place }()
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := t.place.Take(ctx, "", ""); err != nil {
+		return err
 	}
+	defer t.place.Give()
 	pause := time.NewTimer(time.Until(t.next))
 	defer pause.Stop()
 	select {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sangate/sangate/server/intake"
+	"github.com/sangate/sangate/server/turns"
 )
 
 // Body reads the whole body of a JSON request. It returns an [*Error] where it
@@ -38,6 +39,9 @@ func BodyInto(room []byte, w http.ResponseWriter, r *http.Request, limit int64) 
 		return nil, nil
 	}
 	body, err := read(room, w, r, limit)
+	if err == nil {
+		err = turns.Enter(r.Context(), len(body)) // for all that is made of it
+	}
 	if err == nil {
 		err = taken(r, body)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/tool"
 	"github.com/sangate/sangate/server/tracing"
+	"github.com/sangate/sangate/server/turns"
 )
 
 // Options are what a tool works with; all but Answers must be set.
@@ -248,6 +249,7 @@ func (p *Program) receive(client *http.Client, req *http.Request) (*response, er
 			return nil, err
 		}
 	}
+	turns.Leave(req.Context()) // it waits for the backend
 	res, err := client.Do(req)
 	if err != nil {
 		return nil, err
@@ -259,7 +261,10 @@ func (p *Program) receive(client *http.Client, req *http.Request) (*response, er
 		err = fmt.Errorf("%w: more than %d bytes", errTooLarge, p.def.MaxBytes)
 	}
 	if err == nil && len(body) > intake.Free && isJSON(res.Header) {
-		err = taken.Grow(intake.Weight(body))
+		err = taken.Grow(intake.Weight(body)) // which may wait
+	}
+	if err == nil {
+		err = turns.Enter(req.Context(), len(body))
 	}
 	return &response{res.StatusCode, res.Header, body}, err
 }

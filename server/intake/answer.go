@@ -1,6 +1,10 @@
 package intake
 
-import "context"
+import (
+	"context"
+
+	"github.com/sangate/sangate/server/turns"
+)
 
 // Free is how many bytes of a backend's answer are not counted.
 const Free = 64 << 10
@@ -26,6 +30,10 @@ type Answer struct {
 
 // AnswerTo returns an Answer that is for the call and the request of ctx, if it is of one.
 func AnswerTo(ctx context.Context) *Answer { return &Answer{ctx: ctx, have: 2 * Free} }
+
+// Turn waits for the request's turn for work on so many bytes; see package turns. Who reads for many calls must not
+// wait for it: one call would hold up the others.
+func (a *Answer) Turn(size int) error { return turns.Enter(a.ctx, size) }
 
 // Grow counts so many bytes in all. It is quick unless that is much more than it was. It waits while the backend's
 // answers to other calls take too much, until the context ends.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/tool"
+	"github.com/sangate/sangate/server/turns"
 )
 
 // A Kind is a way of using what is not a tool.
@@ -49,6 +50,9 @@ type Use struct {
 func (h *Handler) other(ctx context.Context, u Use, out any, do func(context.Context) (*tool.Result, error)) (*tool.Result, error) {
 	res, err := h.opts.Use(ctx, u, func(ctx context.Context) (*tool.Result, error) {
 		res, err := do(ctx)
+		if err == nil {
+			err = turns.Enter(ctx, res.Size())
+		}
 		if err == nil && len(res.Asks) == 0 {
 			err = json.Unmarshal(res.Structured, out)
 		}

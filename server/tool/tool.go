@@ -18,12 +18,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/sangate/sangate/server/accepted"
 	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/schema"
-	"github.com/sangate/sangate/server/shape"
+	"github.com/sangate/sangate/server/turns"
 )
 
 // ValidName is what a tool may be called (contract, section 2).
@@ -233,7 +231,13 @@ func (t *Tool) Call(ctx context.Context, call *Call) (res *Result, err error) {
 		}
 		return nil, err
 	}
+	if !t.Builtin { // it may wait for others
+		turns.Leave(ctx)
+	}
 	res, err = t.Handler(call.in(ctx), call)
+	if err == nil {
+		err = turns.Enter(ctx, res.Size())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -282,22 +286,4 @@ func (t *Tool) checkResult(ctx context.Context, res *Result) error {
 		return fmt.Errorf("tool %s returned what its output schema does not allow: %w", t.Name, invalid)
 	}
 	return err
-}
-
-// wellFormed reports whether a result can go into an answer as it stands.
-func wellFormed(res *Result) bool {
-	structured, content := jsontext.Value(res.Structured), jsontext.Value(res.Content)
-	return (structured == nil || anyJSON.Accepts(structured) || structured.IsValid()) &&
-		(content == nil || (content.Kind() == '[' && (anyJSON.Accepts(content) || content.IsValid())))
-}
-
-var anyJSON = shape.Of(true)
-
-// Text returns a result of one text block.
-func Text(text string) *Result {
-	block, err := json.Marshal([]map[string]string{{"type": "text", "text": text}})
-	if err != nil {
-		panic(err) // strings always encode
-	}
-	return &Result{Content: block}
 }

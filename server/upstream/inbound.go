@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/sangate/sangate/server/intake"
+	"github.com/sangate/sangate/server/turns"
 )
 
 // Bounds on what an upstream sends beside its answers: the SDK queues notifications, and starts a goroutine for each
@@ -186,7 +187,7 @@ func (e *events) next() (event []byte, err error) {
 		e.silent()
 	}
 	if data == 0 || e.passes(message) && !(e.beside && len(message) > maxUnasked) {
-		return event, cmp.Or(light(message, e.taken), err)
+		return event, cmp.Or(e.weighed(message), err)
 	}
 	var rest []byte
 	for line := range bytes.Lines(event) {
@@ -195,4 +196,12 @@ func (e *events) next() (event []byte, err error) {
 		}
 	}
 	return rest, err
+}
+
+// weighed has a large message counted, and waits for the turn of its request. The stream is one call's, or nobody's.
+func (e *events) weighed(message []byte) error {
+	if err := light(message, e.taken); err != nil || len(message) <= turns.Large {
+		return err
+	}
+	return e.taken.Turn(len(message))
 }

@@ -140,6 +140,9 @@ func (w *whole) Read(p []byte) (int, error) {
 			err = light(data, w.taken)
 		}
 		if err == nil {
+			err = w.taken.Turn(len(data))
+		}
+		if err == nil {
 			data = verbatim(data)
 		} else if data = failure(w.request, err); data == nil {
 			return 0, err

@@ -1,0 +1,59 @@
+package server
+
+import (
+	"context"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/sangate/sangate/server/turns"
+)
+
+// enterHandshake waits for a turn of the client's address for what is next of the handshake.
+func (c *connection) enterHandshake() {
+	if c.handshakes != nil {
+		_ = c.turn.Enter(context.Background(), c.handshakes, c.from.String(), "") // which does not end
+	}
+}
+
+// A flow is one direction of a connection: how many bytes went through since the
+// connection last waited for its client, or a request ended.
+type flow struct{ bytes atomic.Int64 }
+
+// moved counts n bytes, and returns them.
+func (f *flow) moved(n int) int {
+	f.bytes.Add(int64(n))
+	return n
+}
+
+// readNow reads what is there if so much was read already that reading takes a turn of the
+// connection's tenant. It returns 0 if it does not, or nothing is there.
+func (c *connection) readNow(p []byte) int { return c.now(&c.in, p, syscall.RawConn.Read, receive) }
+
+// writeNow is readNow for writing: it writes what the client takes without a wait.
+func (c *connection) writeNow(p []byte) int { return c.now(&c.out, p, syscall.RawConn.Write, send) }
+
+// now moves what can be moved without a wait. locked has the system's descriptor for it.
+func (c *connection) now(f *flow, p []byte, locked func(syscall.RawConn, func(fd uintptr) bool) error,
+	move func(fd uintptr, p []byte) (int, error)) (n int) {
+	if c.turns == nil || f.bytes.Load() <= turns.Large || len(p) == 0 {
+		return 0
+	}
+	sc, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return 0
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil || c.turns.Take(context.Background(), c.tenant, c.identity) != nil {
+		return 0
+	}
+	defer c.turns.Give()
+	err = locked(raw, func(fd uintptr) bool {
+		n, err = move(fd, p)
+		return true
+	})
+	if err != nil || n <= 0 {
+		f.bytes.Store(0) // from here on it waits; who waits learns of errors
+		return 0
+	}
+	return n
+}
