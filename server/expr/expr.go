@@ -17,13 +17,17 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
+	"cel.dev/cel-go/interpreter"
+
+	"github.com/sangate/sangate/server/turns"
 )
 
 // Bounds on an expression and on what one evaluation of it may cost, in CEL's
 // units: about one for each step, and for each ten bytes of text looked at.
 const (
-	maxText = 16 << 10 // bytes
-	maxCost = 1_000_000
+	maxText  = 16 << 10 // bytes
+	maxCost  = 1_000_000
+	freeCost = 20_000 // some milliseconds; what costs more takes a turn
 
 	checkEvery = 100 // rounds of a loop, until the context is looked at
 )
@@ -66,9 +70,10 @@ func New(variables ...Variable) (*Language, error) {
 
 // A Program is a compiled expression. Safe for concurrent use.
 type Program struct {
-	text string
-	run  cel.Program
-	uses map[string]bool
+	text  string
+	first cel.Program // up to freeCost
+	run   cel.Program // up to maxCost
+	uses  map[string]bool
 }
 
 // ErrType reports an expression of another type than is wanted.
@@ -78,7 +83,8 @@ var ErrType = errors.New("is of another type")
 // something of which only running it tells; none is any.
 func (l *Language) Compile(text string, want ...*Type) (*Program, error) {
 	checked, issues := l.env.Compile(text)
-	if err := issues.Err(); err != nil {
+	err := issues.Err()
+	if err != nil {
 		return nil, plain(issues)
 	}
 	out := checked.OutputType()
@@ -89,11 +95,13 @@ func (l *Language) Compile(text string, want ...*Type) (*Program, error) {
 		}
 		return nil, fmt.Errorf("%q %w: %s, want %s", text, ErrType, cel.FormatCELType(out), strings.Join(names, " or "))
 	}
-	program, err := l.env.Program(checked, cel.CostLimit(maxCost), cel.CostTracking(charges{}), cel.InterruptCheckFrequency(checkEvery), cel.EvalOptions(cel.OptOptimize, cel.OptPartialEval))
-	if err != nil {
+	p := &Program{text: text, uses: make(map[string]bool)}
+	if p.first, err = l.program(checked, freeCost); err != nil {
 		return nil, err
 	}
-	p := &Program{text: text, run: program, uses: make(map[string]bool)}
+	if p.run, err = l.program(checked, maxCost); err != nil {
+		return nil, err
+	}
 	root := ast.NavigateAST(checked.NativeRep())
 	for _, e := range ast.MatchDescendants(root, ast.KindMatcher(ast.IdentKind)) {
 		p.uses[e.AsIdent()] = true
@@ -102,6 +110,11 @@ func (l *Language) Compile(text string, want ...*Type) (*Program, error) {
 		p.uses[root.AsIdent()] = true
 	}
 	return p, nil
+}
+
+func (l *Language) program(checked *cel.Ast, cost uint64) (cel.Program, error) {
+	return l.env.Program(checked, cel.CostLimit(cost), cel.CostTracking(charges{}),
+		cel.InterruptCheckFrequency(checkEvery), cel.EvalOptions(cel.OptOptimize, cel.OptPartialEval))
 }
 
 // fits reports whether a type can be what is wanted. Of an optional it is what
@@ -138,9 +151,16 @@ func (p *Program) Uses(variable string) bool { return p.uses[variable] }
 
 // Eval evaluates the expression, and returns what it comes to as JSON has it:
 // nil, bool, int64, uint64, float64, string, []any, map[string]any; [Nothing] for
-// an optional that holds nothing. It ends with ctx.
+// an optional that holds nothing. It ends with ctx. If it costs much, the request of ctx
+// takes a turn for it.
 func (p *Program) Eval(ctx context.Context, vars map[string]any) (any, error) {
-	out, _, err := p.run.ContextEval(ctx, vars)
+	out, _, err := p.first.ContextEval(ctx, vars)
+	if ended, ok := errors.AsType[interpreter.EvalCancelledError](err); ok && ended.Cause == interpreter.CostLimitExceeded {
+		if err := turns.EnterAnyway(ctx); err != nil {
+			return nil, err
+		}
+		out, _, err = p.run.ContextEval(ctx, vars)
+	}
 	if err != nil {
 		return nil, err
 	}

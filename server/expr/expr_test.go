@@ -1,11 +1,13 @@
 package expr_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
 
 	"github.com/sangate/sangate/server/expr"
+	"github.com/sangate/sangate/server/turns"
 )
 
 const schema = `{"type":"object","properties":{
@@ -123,6 +125,49 @@ func TestCost(t *testing.T) {
 		t.Errorf("2000³: %v", err)
 	}
 }
+
+// turn counts how often it was entered.
+type turn int
+
+func (n *turn) EnterTurn(context.Context) error { *n++; return nil }
+func (n *turn) LeaveTurn()                      {}
+
+// Expressions that look at few values take no turn; loops in loops over a caller's list do.
+//
+// Holds: client/cpu-turns
+func TestDearExpressionsTakeTurns(t *testing.T) {
+	l, args := language(t)
+	p, err := l.Compile(`args.tags.all(a, args.tags.exists(b, b == "y" || a == ""))`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tags, want := range map[int]turn{10: 0, 1000: 1} {
+		vars, err := expr.Decode([]byte(`{"tags":["`+strings.Repeat(`x","`, tags)+`y"]}`), args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var entered turn
+		ctx := context.WithValue(t.Context(), turns.Key{}, &entered)
+		if v, err := p.Eval(ctx, map[string]any{"args": vars}); entered != want || err == nil && v != true {
+			t.Errorf("%d tags: %v, %v; %d turns taken, want %d", tags, v, err, entered, want)
+		}
+	}
+	gone, leave := context.WithCancel(context.WithValue(t.Context(), turns.Key{}, refuses{}))
+	leave()
+	vars, err := expr.Decode([]byte(`{"tags":["`+strings.Repeat(`x","`, 1000)+`y"]}`), args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := p.Eval(gone, map[string]any{"args": vars}); err == nil {
+		t.Errorf("%v for who is gone", v)
+	}
+}
+
+// refuses is the turn of a request that has ended.
+type refuses struct{}
+
+func (refuses) EnterTurn(ctx context.Context) error { return context.Cause(ctx) }
+func (refuses) LeaveTurn()                          {}
 
 func TestDecide(t *testing.T) {
 	l, _ := language(t)

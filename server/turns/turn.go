@@ -73,6 +73,11 @@ func Enter(ctx context.Context, size int) error {
 	if size <= Large {
 		return nil
 	}
+	return EnterAnyway(ctx)
+}
+
+// EnterAnyway is [Enter] before work that costs much whatever its size.
+func EnterAnyway(ctx context.Context) error {
 	if taker, ok := ctx.Value(Key{}).(Taker); ok {
 		return taker.EnterTurn(ctx)
 	}
