@@ -39,7 +39,8 @@ type request struct {
 	audited  atomic.Bool              // the audit log has what came of it
 	expected atomic.Pointer[mcp.Kind] // of the use that its message may lead to, until there is one
 	doing    atomic.Pointer[string]   // the tool that it calls, or listening
-	allowed  auth.Allowance           // under which the sweep, which alone uses it, last let the call go on
+	using    atomic.Pointer[string]   // the resource, template or prompt that it uses
+	allowed  auth.Allowance           // under which the sweep, which alone uses it, last let the use go on
 
 	call lifetime.Context // of the tool it calls
 	span trace.Span       // nil: it is not traced

@@ -44,11 +44,14 @@ func (s *Server) again(q *request) auth.Decision { return ofSameTenant(q, s.gate
 // still is again for the sweep, which decides often and about all requests in progress:
 // the decision has no view of the tools.
 func (s *Server) still(q *request) auth.Decision {
-	name := q.doing.Load()
-	if name == nil {
-		name = listening // no tool either
+	var use auth.Use
+	if name := q.doing.Load(); name != nil {
+		use.Tool = *name // "" of a stream
 	}
-	return ofSameTenant(q, s.gate.Again(&q.asked, *name, &q.allowed))
+	if name := q.using.Load(); name != nil {
+		use.Other = *name
+	}
+	return ofSameTenant(q, s.gate.Again(&q.asked, use, &q.allowed))
 }
 
 // ofSameTenant refuses a request whose certificate has moved to another tenant: it was

@@ -237,7 +237,7 @@ func (s *Server) build(ctx context.Context) error {
 	if s.tracer == nil {
 		traced = nil
 	}
-	s.mcp = mcp.New(mcp.Options{Traced: traced, Admit: s.admit, Refuse: s.refuse, Run: s.run, Expect: s.expect, Use: s.use, Listens: s.listens, Copied: copied, MaxBody: s.limits.MaxBodyBytes, Now: s.opts.Now,
+	s.mcp = mcp.New(mcp.Options{Traced: traced, Admit: s.admit, Refuse: s.refuse, Run: s.run, Expect: s.expect, Use: s.use, Listens: s.listens, Watching: s.watches, Copied: copied, MaxBody: s.limits.MaxBodyBytes, Now: s.opts.Now,
 		Version: s.opts.Version, Logger: s.log, Repeated: s.repeated})
 	s.api = s.apiRoutes()
 	return nil

@@ -38,6 +38,7 @@ func (s *Server) use(ctx context.Context, u mcp.Use, do func(context.Context) (*
 	if err != nil {
 		return nil, err
 	}
+	q.using.Store(&u.Name) // from now on the sweep looks at it, too
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	start := time.Now()
@@ -88,4 +89,12 @@ func (s *Server) mayUse(ctx context.Context, u mcp.Use) (*auth.Decision, error) 
 		return nil, mcp.ErrDenied
 	}
 	return &d, nil
+}
+
+// watches reports whether a stream may be told now that a resource is another. If the
+// policy no longer lets it, the stream goes on with what is left.
+func (s *Server) watches(r *http.Request, uri string) bool {
+	q := requestOf(r.Context())
+	d := ofSameTenant(q, s.gate.Watch(&q.asked, uri))
+	return d.OK()
 }

@@ -40,6 +40,10 @@ func catalogOf(t *testing.T, tools int) *tool.Catalog {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if tools == 1 {
+		return c
+	}
+	c, _, _ = c.Join([]*tool.Offer{{Resources: []*tool.Resource{{Name: "get_notes", URI: "test://notes"}}, Prompts: []*tool.Prompt{{Name: "get_draft"}}}}, nil, tool.Claims{})
 	return c
 }
 
@@ -70,13 +74,13 @@ const forTools = `tool.startsWith("get_") || args.?a.orValue("") != ""`
 func TestAgainDoesNotLookAtAllTools(t *testing.T) {
 	const tools = 1000
 	gate, r := conditioned(t, tools, forTools)
-	for _, name := range []string{"", "get_7"} {
+	for _, use := range []auth.Use{{}, {Tool: "get_7"}, {Other: "get_notes"}} {
 		var allowed auth.Allowance
-		if d := gate.Again(r, name, &allowed); !d.OK() {
-			t.Fatalf("%q: %s", name, d.Reason)
+		if d := gate.Again(r, use, &allowed); !d.OK() {
+			t.Fatalf("%v: %s", use, d.Reason)
 		}
-		if n := testing.AllocsPerRun(10, func() { gate.Again(r, name, &allowed) }); n > 0 && !pkitest.Race {
-			t.Errorf("%q: %v allocations for a decision that is no other, with %d tools", name, n, tools)
+		if n := testing.AllocsPerRun(10, func() { gate.Again(r, use, &allowed) }); n > 0 && !pkitest.Race {
+			t.Errorf("%v: %v allocations for a decision that is no other, with %d tools", use, n, tools)
 		}
 	}
 }
@@ -104,12 +108,54 @@ func TestAgainAsDecide(t *testing.T) {
 	}
 	for _, step := range steps {
 		step.change()
-		if d := gate.Again(r, "get_1", &allowed); d.Reason != step.want {
+		if d := gate.Again(r, auth.Use{Tool: "get_1"}, &allowed); d.Reason != step.want {
 			t.Errorf("%s: %s, want %s", step.name, d.Reason, step.want)
 		}
 		d := gate.Decide(*r)
 		if d.Call(t.Context(), "get_1", nil); d.Reason != step.want {
 			t.Errorf("%s: Decide: %s, want %s", step.name, d.Reason, step.want)
 		}
+	}
+}
+
+// Resources and prompts that are in use are looked at as tools are, and so is what a
+// stream is told of.
+//
+// Holds: client/denied-while-in-use
+func TestAgainOfResourcesAndPrompts(t *testing.T) {
+	gate, r := conditioned(t, 3, forTools)
+	notes, draft := new(auth.Allowance), new(auth.Allowance)
+	for _, step := range []struct {
+		condition           string
+		notes, draft, watch auth.Reason
+	}{
+		{forTools, auth.OK, auth.OK, auth.OK},
+		{`tool != "get_1"`, auth.OK, auth.OK, auth.OK},
+		{`tool != "get_notes"`, auth.ToolDenied, auth.OK, auth.ToolDenied},
+		{`tool != "get_draft"`, auth.OK, auth.ToolDenied, auth.OK},
+		{`false`, auth.ToolDenied, auth.ToolDenied, auth.ToolDenied},
+		{`true`, auth.OK, auth.OK, auth.OK},
+	} {
+		constrain(t, gate, step.condition)
+		for range 2 {
+			if d := gate.Again(r, auth.Use{Other: "get_notes"}, notes); d.Reason != step.notes {
+				t.Errorf("%s: the resource: %s, want %s", step.condition, d.Reason, step.notes)
+			}
+			if d := gate.Again(r, auth.Use{Other: "get_draft"}, draft); d.Reason != step.draft {
+				t.Errorf("%s: the prompt: %s, want %s", step.condition, d.Reason, step.draft)
+			}
+			if d := gate.Watch(r, "test://notes"); d.Reason != step.watch {
+				t.Errorf("%s: what is watched: %s, want %s", step.condition, d.Reason, step.watch)
+			}
+		}
+	}
+	next := *gate.Snapshot()
+	next.Tools = catalogOf(t, 1)
+	gate.Swap(&next)
+	if d := gate.Again(r, auth.Use{Other: "get_notes"}, notes); !d.OK() {
+		t.Errorf("a resource that is there no longer: %s, want its use to go on", d.Reason)
+	}
+	if d := gate.Watch(r, "test://notes"); d.OK() {
+		t.Error("told of a resource that is there no longer")
 	}
 }

@@ -192,7 +192,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, l *listener, op
 	header := w.Header()
 	header["Cache-Control"], header["X-Accel-Buffering"] = noCache, []string{"no"}
 	header.Set("Content-Type", "text/event-stream")
-	s := &events{to: &jsonWriter{ResponseWriter: w, request: r}, listener: l, ctx: r.Context()}
+	s := &events{to: &jsonWriter{ResponseWriter: w, request: r}, listener: l, ctx: r.Context(), watching: h.opts.Watching}
 	alive := time.NewTicker(keepAlive)
 	defer alive.Stop()
 	for more := open(s); more; {
@@ -213,14 +213,18 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, l *listener, op
 // events are written to one stream.
 type events struct {
 	*listener
-	to  *jsonWriter
-	ctx context.Context
+	to       *jsonWriter
+	ctx      context.Context
+	watching func(r *http.Request, uri string) bool
 }
 
 func (s *events) tell(news wanted) bool {
 	ok := (!news.Tools || s.notify("tools/list_changed", "")) && (!news.Prompts || s.notify("prompts/list_changed", "")) &&
 		(!news.Resources || s.notify("resources/list_changed", ""))
 	for _, uri := range news.Watched {
+		if s.watching != nil && !s.watching(s.to.request, uri) {
+			continue // the policy is another since it was asked for
+		}
 		quoted, err := jsontext.AppendQuote(nil, uri)
 		ok = ok && err == nil && s.notify("resources/updated", `"uri":`+string(quoted))
 	}

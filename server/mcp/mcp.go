@@ -47,6 +47,9 @@ type Options struct {
 	// Listens admits a request as a stream of what changes, before its answer begins,
 	// and records the decision; nil: all are admitted.
 	Listens func(r *http.Request) *auth.Decision
+	// Watching reports whether a stream that was admitted may be told now that a resource
+	// it watches is another; nil: it may.
+	Watching func(r *http.Request, uri string) bool
 	// Copied is called before the SDK answers a request, with its body: the SDK makes
 	// copies of it, and as long as the answer is written, it holds the body and some
 	// copies of the answer. An error is answered in its place; nil: nobody asks.

@@ -152,6 +152,17 @@ func (v *View) Others() []string {
 	return out
 }
 
+// HasOther reports whether the tenant has a resource or prompt of that name.
+func (v *View) HasOther(name string) bool { return hasOther(v.Resources, v.Prompts, name) }
+
+// HasOther reports whether there is a resource or prompt of that name, whoever may use it.
+func (c *Catalog) HasOther(name string) bool { return hasOther(c.resources, c.prompts, name) }
+
+func hasOther(resources []*Resource, prompts []*Prompt, name string) bool {
+	return slices.ContainsFunc(resources, func(r *Resource) bool { return r.Name == name }) ||
+		slices.ContainsFunc(prompts, func(p *Prompt) bool { return p.Name == name })
+}
+
 // View returns the tenant's view.
 func (c *Catalog) View(t *tenant.Tenant) *View {
 	if v, ok := c.views.Load(t); ok {
