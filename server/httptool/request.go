@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -16,6 +17,10 @@ import (
 	"github.com/sangate/sangate/server/tool"
 )
 
+// maxHeadValue bounds the address of a request, and each value of a header, in bytes:
+// hardly a server takes more, and most end the connection.
+const maxHeadValue = 64 << 10
+
 // request evaluates the parts of the request.
 func (p *Program) request(ctx context.Context, vars map[string]any, secret *credential.Secret) (*http.Request, error) {
 	if secret != nil && p.byHand {
@@ -23,7 +28,7 @@ func (p *Program) request(ctx context.Context, vars map[string]any, secret *cred
 	}
 	address, err := p.url.expand(ctx, vars)
 	if err != nil {
-		return nil, p.evaluated("request.url", err)
+		return nil, p.evaluated(ctx, "request.url", p.url.uses("args"), err)
 	}
 	query, err := p.parameters(ctx, vars)
 	if err != nil {
@@ -35,6 +40,9 @@ func (p *Program) request(ctx context.Context, vars map[string]any, secret *cred
 	}
 	if query != "" {
 		address += "?" + query
+	}
+	if len(address) > maxHeadValue {
+		return nil, tool.Errorf("The arguments are too long for an address: %d bytes, more than %d.", len(address), maxHeadValue)
 	}
 	req, err := http.NewRequest(p.def.Request.Method, address, bytes.NewReader(body))
 	if err != nil {
@@ -51,11 +59,15 @@ func (p *Program) request(ctx context.Context, vars map[string]any, secret *cred
 	for name, e := range p.headers {
 		v, err := e.Eval(ctx, vars)
 		if err != nil {
-			return nil, p.evaluated("request.headers."+name, err)
+			return nil, p.evaluated(ctx, "request.headers."+name, e.Uses("args"), err)
 		}
 		value, ok := scalar(v)
 		switch {
-		case !ok: // nothing or null
+		case missing(v):
+		case !ok:
+			return nil, p.unfit("request.headers."+name, "a value", e)
+		case len(value) > maxHeadValue:
+			return nil, tool.Errorf("A value for the header %s is too long: %d bytes, more than %d.", name, len(value), maxHeadValue)
 		case !httpguts.ValidHeaderFieldValue(value):
 			return nil, tool.Errorf("A value for the header %s cannot stand in one.", name)
 		default:
@@ -70,10 +82,10 @@ func (p *Program) parameters(ctx context.Context, vars map[string]any) (string, 
 	for _, name := range p.names {
 		v, err := p.query[name].Eval(ctx, vars)
 		if err != nil {
-			return "", p.evaluated("request.query."+name, err)
+			return "", p.evaluated(ctx, "request.query."+name, p.query[name].Uses("args"), err)
 		}
 		if !add(query, name, v) {
-			return "", fmt.Errorf("tool %s: request.query.%s is no value or list of values", p.def.Name, name)
+			return "", p.unfit("request.query."+name, "a value or a list of values", p.query[name])
 		}
 	}
 	return query.Encode(), nil
@@ -95,8 +107,11 @@ func add(values url.Values, name string, v any) bool {
 	if ok {
 		values.Add(name, text)
 	}
-	return ok || v == nil || v == expr.Nothing
+	return ok || missing(v)
 }
+
+// missing reports null, or what comes to nothing.
+func missing(v any) bool { return v == nil || v == expr.Nothing }
 
 func (p *Program) content(ctx context.Context, vars map[string]any) (body []byte, kind string, err error) {
 	if p.body == nil {
@@ -105,17 +120,20 @@ func (p *Program) content(ctx context.Context, vars map[string]any) (body []byte
 	if t := p.def.Request.BodyType; t == "" || t == "json" {
 		body, err := p.body.JSON(ctx, vars)
 		if err != nil {
-			err = p.evaluated("request.body", err)
+			err = p.evaluated(ctx, "request.body", p.body.Uses("args"), err)
 		}
 		return body, "application/json", err
 	}
 	v, err := p.body.Eval(ctx, vars)
 	if err != nil {
-		return nil, "", p.evaluated("request.body", err)
+		return nil, "", p.evaluated(ctx, "request.body", p.body.Uses("args"), err)
 	}
 	switch p.def.Request.BodyType {
 	case "text":
-		text, _ := scalar(v)
+		text, ok := scalar(v)
+		if !ok && !missing(v) {
+			return nil, "", p.unfit("request.body", "a text", p.body)
+		}
 		return []byte(text), "text/plain; charset=utf-8", nil
 	case "form":
 		fields, ok := v.(map[string]any)
@@ -124,22 +142,35 @@ func (p *Program) content(ctx context.Context, vars map[string]any) (body []byte
 			ok = ok && add(form, name, value)
 		}
 		if !ok {
-			return nil, "", fmt.Errorf("tool %s: request.body is no map of values", p.def.Name)
+			return nil, "", p.unfit("request.body", "an object of values and lists of values", p.body)
 		}
 		return []byte(form.Encode()), "application/x-www-form-urlencoded", nil
 	}
 	return nil, "", fmt.Errorf("tool %s: no body of type %s", p.def.Name, p.def.Request.BodyType)
 }
 
-// evaluated tells a caller of arguments that an expression cannot do with.
-func (p *Program) evaluated(field string, err error) error {
+// evaluated tells a caller of arguments that an expression cannot do with. What fails
+// without a look at them is a mistake of the definition.
+func (p *Program) evaluated(ctx context.Context, field string, args bool, err error) error {
 	if _, ok := errors.AsType[*tool.Failure](err); ok {
 		return err
+	}
+	if args && ctx.Err() == nil {
+		return tool.Errorf("The arguments cannot be used for %s.", field)
 	}
 	return fmt.Errorf("tool %s: %s: %w", p.def.Name, field, err)
 }
 
-// scalar is a value as text; false for what is none.
+// unfit says that an expression comes to something else than is wanted: by the caller's
+// arguments, or always.
+func (p *Program) unfit(field, want string, e *expr.Program) error {
+	if e.Uses("args") {
+		return tool.Errorf("The arguments do not come to %s for %s.", want, field)
+	}
+	return fmt.Errorf("tool %s: %s is not %s", p.def.Name, field, want)
+}
+
+// scalar is a value as text; false for what is none, and for a number that is none.
 func scalar(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
@@ -149,6 +180,9 @@ func scalar(v any) (string, bool) {
 	case uint64:
 		return strconv.FormatUint(v, 10), true
 	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return "", false
+		}
 		return strconv.FormatFloat(v, 'f', -1, 64), true
 	case bool:
 		return strconv.FormatBool(v), true

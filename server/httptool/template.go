@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/sangate/sangate/server/egress"
@@ -99,6 +100,11 @@ func closing(s string) (int, error) {
 		}
 	}
 	return 0, errors.New("an expression that does not end: write {…}")
+}
+
+// uses reports whether an expression of the template reads the variable.
+func (t *template) uses(variable string) bool {
+	return slices.ContainsFunc(t.parts, func(p part) bool { return p.expr != nil && p.expr.Uses(variable) })
 }
 
 var hostLabels = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
