@@ -71,10 +71,10 @@ var Promises = map[string]string{
 		"place before it is parsed.",
 	"document/expression-cost": "No call of a function in an expression costs more than a fixed bound, whatever its arguments.",
 	"document/expression-ends": "An expression compiles and ends within bounds.",
-	"document/openapi-bounded": "OpenAPI documents that nest too deep, are too large, or refer in a circle are refused with an error.",
+	"document/openapi-bounded": "OpenAPI documents that nest too deep, are too large or costly, or refer in a circle are refused with an error.",
 	"document/openapi-contained": "A bad OpenAPI document leaves out its own tools, or keeps those of its last good copy; starts, " +
 		"reloads and shutdown go on.",
-	"document/openapi-host":      "An OpenAPI document cannot lead requests past the configured host.",
+	"document/openapi-host":      "An OpenAPI document cannot lead requests past the configured host, nor a credential past where it was fetched, and holds no expression.",
 	"document/url-leads-outside": "A URL in a document is refused unless it is one to go out to.",
 	"document/url-template":      "A URL template cannot change scheme or host by its values.",
 	"local/admin-costly-answers": "Floods of /metrics and the console take at most a quarter of a core each, and clients that read " +

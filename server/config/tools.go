@@ -55,7 +55,11 @@ func (o *OpenAPI) Remote() bool { return strings.Contains(string(o.Document), ":
 
 // Options say what is made of the document.
 func (o *OpenAPI) Options() openapi.Options {
-	return openapi.Options{Prefix: o.Prefix, Operations: o.Operations, Tags: o.Tags, BaseURL: o.BaseURL, Credential: o.Credential, CredentialID: o.CredentialID,
+	from := ""
+	if o.Remote() {
+		from = string(o.Document)
+	}
+	return openapi.Options{From: from, Prefix: o.Prefix, Operations: o.Operations, Tags: o.Tags, BaseURL: o.BaseURL, Credential: o.Credential, CredentialID: o.CredentialID,
 		Errors: o.Errors, Timeout: o.Timeout, MaxBytes: o.MaxBytes}
 }
 

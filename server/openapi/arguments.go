@@ -47,6 +47,9 @@ func (a *arguments) add(def *httptool.Definition, at string, shared, own openapi
 	if len(order) > maxParameters {
 		return fmt.Errorf("more than %d parameters", maxParameters)
 	}
+	if strings.Contains(at, written) { // what is in its braces would be taken for one of ours
+		return errors.New("its path has a control character")
+	}
 	a.path = at
 	for _, key := range order {
 		if err := a.parameter(def, byPlace[key]); err != nil {

@@ -62,6 +62,13 @@ func TestLargeDocumentsRefused(t *testing.T) {
 	for name, tt := range map[string]struct{ document, want string }{
 		"bytes":       {operation("{}", strings.Repeat(" ", openapi.MaxDocument)), "larger than"},
 		"values":      {operation("{}", `,"x-a":[`+strings.Repeat("{},", 600_000)+`0]`), "more than 500000 values"},
+		"same key":    {"openapi: 3.0.3\n" + strings.Repeat("x-a: 1\n", 3000), `the key "x-a" stands here twice`},
+		"directives":  {strings.Repeat("%TAG !a! tag:a\n", 1000) + "---\na: 1\n", "lines begin with %"},
+		"CR values":   {"openapi: 3.0.3\rx-a:\r" + strings.Repeat("-\r", 600_000), "more than 500000 values"},
+		"NEL values":  {"openapi: 3.0.3\nx-a:\n" + strings.Repeat("-\u0085", 600_000), "more than 500000 values"},
+		"UTF-16":      {"\xff\xfe" + strings.Repeat("-\x00 \x00", 1000), "write it in UTF-8"},
+		"merges":      {"a: &a {b: 1, c: 2}\nd: {<<: [" + strings.Repeat("*a,", 200_000) + "]}\n", "taken in by <<"},
+		"own alias":   {"a: &a\n  <<: *a\n", "contains itself"},
 		"YAML values": {"openapi: 3.0.3\nx-a:\n" + strings.Repeat("- a\n", 300_000), "more than 500000 values"},
 		"alias bytes": {"openapi: 3.0.3\nx-s: &a " + strings.Repeat("a", 1<<20) + "\nx-a:\n" + strings.Repeat("- *a\n", 1000), "aliases expanded"},
 		"objects":     {operation(`{"allOf":[`+strings.Repeat("{},", 60_000)+`{}]}`, ""), "more than 50000 objects"},
@@ -86,6 +93,57 @@ func parameters(n int) string {
 		fmt.Fprintf(&b, `{"in":"query","name":"p%d","schema":{}},`, i)
 	}
 	return b.String()
+}
+
+// TestNoSecondReading checks that JSON which is no OpenAPI document is not read again as YAML, which would compare each
+// of its keys with each other one.
+//
+// Holds: document/openapi-bounded
+func TestNoSecondReading(t *testing.T) {
+	for _, document := range []string{`{"openapi":5,"info":{"a":1},"paths":{}}`, strings.Replace(operation("{}", ""), `"parameters":[`, `"parameters":5,"x-a":[`, 1)} {
+		_, _, err := imported(t, []byte(document), openapi.Options{Operations: []string{"*"}, BaseURL: "https://a.example"})
+		if err == nil || strings.Contains(err.Error(), "yaml") {
+			t.Errorf("%v, want an error of JSON alone", err)
+		}
+	}
+}
+
+// TestPathIsNoExpression checks that a path cannot say that what is in its braces is an expression of the import.
+//
+// Holds: document/openapi-host
+func TestPathIsNoExpression(t *testing.T) {
+	document := strings.Replace(operation("{}", ""), `"/a":`, `"/a/{\u0000secret}":`, 1)
+	_, skipped, err := imported(t, []byte(document), openapi.Options{Operations: []string{"*"}, BaseURL: "https://a.example", Credential: "c"})
+	if err == nil || len(skipped) != 1 || !strings.Contains(skipped[0].Why, "control character") {
+		t.Errorf("%v, %v, want the operation left out", skipped, err)
+	}
+}
+
+// TestCredentialStaysWithOrigin checks that a document from a URL has a credential sent to no other server than its own.
+//
+// Holds: document/openapi-host
+func TestCredentialStaysWithOrigin(t *testing.T) {
+	for name, tt := range map[string]struct {
+		server string
+		opts   openapi.Options
+		taken  bool
+	}{
+		"own server":      {"https://A.example:443/v1", openapi.Options{From: "https://a.example/openapi.json", Credential: "c"}, true},
+		"another":         {"https://b.example", openapi.Options{From: "https://a.example/openapi.json", Credential: "c"}, false},
+		"another, by id":  {"https://b.example", openapi.Options{From: "https://a.example/openapi.json", CredentialID: 1}, false},
+		"another port":    {"https://a.example:8443", openapi.Options{From: "https://a.example/openapi.json", Credential: "c"}, false},
+		"by a variable":   {"https://{h}.example", openapi.Options{From: "https://a.example/openapi.json", Credential: "c"}, false},
+		"no credential":   {"https://b.example", openapi.Options{From: "https://a.example/openapi.json"}, true},
+		"baseUrl":         {"https://b.example", openapi.Options{From: "https://a.example/openapi.json", Credential: "c", BaseURL: "https://c.example"}, true},
+		"file of our own": {"https://b.example", openapi.Options{Credential: "c"}, true},
+	} {
+		tt.opts.Operations = []string{"*"}
+		document := strings.Replace(operation("{}", ""), `"paths"`, `"servers":[{"url":"`+tt.server+`","variables":{"h":{"default":"b"}}}],"paths"`, 1)
+		defs, skipped, err := imported(t, []byte(document), tt.opts)
+		if (len(defs) == 1) != tt.taken {
+			t.Errorf("%s: %d tools, %v, %v", name, len(defs), skipped, err)
+		}
+	}
 }
 
 // TestUnusedPartsIgnored checks that what no chosen operation needs does not count.

@@ -24,7 +24,6 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/sangate/sangate/pki/contain"
-	"github.com/sangate/sangate/server/egress"
 	"github.com/sangate/sangate/server/httptool"
 )
 
@@ -45,6 +44,7 @@ type Options struct {
 	Operations []string // operationIds, or globs over them
 	Tags       []string
 	BaseURL    string // in the place of the document's servers
+	From       string // URL that the document was fetched from; "": it is a file
 
 	// As in httptool.Definition, for each tool.
 	Credential   string
@@ -99,7 +99,12 @@ func load(document []byte, opts Options) (*openapi3.T, error) {
 	if len(needed) > maxNeeded {
 		return nil, fmt.Errorf("the chosen operations need more than %d bytes", maxNeeded)
 	}
-	doc, err := openapi3.NewLoader().LoadFromData(needed) // which follows no reference to elsewhere
+	// Not LoadFromData: what is no OpenAPI document it reads once more, as YAML, and compares all keys of an object.
+	doc := new(openapi3.T)
+	err = json.Unmarshal(needed, doc)
+	if err == nil {
+		err = openapi3.NewLoader().ResolveRefsIn(doc, nil) // which follows no reference to elsewhere
+	}
 	if err != nil {
 		return nil, fmt.Errorf("no OpenAPI document: %.500s", oneLine(err.Error()))
 	}
@@ -207,37 +212,6 @@ func (im *importer) operation(at, method string, item *openapi3.PathItem, op *op
 	}
 	im.names[def.Name] = id
 	im.out = append(im.out, program)
-}
-
-// base is where the operation is: as configured, or at the first server that the
-// document names for it.
-func (im *importer) base(item *openapi3.PathItem, op *openapi3.Operation) (string, error) {
-	if im.opts.BaseURL != "" {
-		return strings.TrimSuffix(im.opts.BaseURL, "/"), nil
-	}
-	servers := im.doc.Servers
-	if len(item.Servers) > 0 {
-		servers = item.Servers
-	}
-	if op.Servers != nil && len(*op.Servers) > 0 {
-		servers = *op.Servers
-	}
-	if len(servers) == 0 {
-		return "", errors.New("the document names no server: set baseUrl")
-	}
-	base := servers[0].URL
-	if len(base) > maxServer {
-		return "", fmt.Errorf("its server has more than %d bytes", maxServer)
-	}
-	for name, v := range servers[0].Variables {
-		if base = strings.ReplaceAll(base, "{"+name+"}", v.Default); len(base) > maxServer {
-			return "", fmt.Errorf("its server has more than %d bytes", maxServer)
-		}
-	}
-	if err := egress.CheckURL(base); err != nil || strings.ContainsAny(base, "{}?") {
-		return "", fmt.Errorf("its server %s is no https URL: set baseUrl", egress.Named(base))
-	}
-	return strings.TrimSuffix(base, "/"), nil
 }
 
 // secret has an API key that belongs into the query be put there. Everything else

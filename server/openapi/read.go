@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-
-	"github.com/oasdiff/yaml3"
 )
 
 // read decodes a document within bounds. Values that YAML aliases repeat are shared,
@@ -47,14 +44,15 @@ func decode(document []byte) (v any, err error) {
 			return v, nil
 		}
 	}
-	v = nil
-	y := yaml.NewDecoder(bytes.NewReader(document))
-	y.DisableTimestamps(true)
-	if err := y.Decode(&v); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return v, nil
+	return decodeYAML(document)
 }
+
+// The last bytes of the line breaks that YAML 1.1 has beside CR and LF, in UTF-8.
+const (
+	nextLine           = '\x85' // of U+0085
+	lineSeparator      = '\xa8' // of U+2028
+	paragraphSeparator = '\xa9' // of U+2029
+)
 
 // separators returns an upper bound for the values in JSON or YAML, aliases not
 // expanded: each but the first has a comma, a colon, a dash, a bracket or a line
@@ -65,8 +63,12 @@ func separators(data []byte) (n int) {
 	}
 	for i, b := range data {
 		switch b {
-		case ',', '[', '{', '\n':
+		case ',', '[', '{', '\n', nextLine, lineSeparator, paragraphSeparator:
 			n++
+		case '\r':
+			if i+1 == len(data) || data[i+1] != '\n' {
+				n++
+			}
 		case '-', '?', ':': // an indicator has a blank behind it
 			if i+1 < len(data) && (data[i+1] == ' ' || data[i+1] == '\t') {
 				n++
@@ -94,8 +96,8 @@ func jsonSeparators(data []byte) (n int) {
 // size is that of a decoded document.
 type size struct{ values, bytes int }
 
-// plain turns what YAML can say and JSON cannot, as keys that are numbers, and
-// bounds the size of what aliases expand to.
+// plain makes text of what is !!binary in YAML, and bounds the size of what aliases
+// expand to.
 func (s *size) plain(v any, level int) (any, error) {
 	s.values++
 	if text, ok := v.(string); ok {
@@ -124,35 +126,8 @@ func (s *size) plain(v any, level int) (any, error) {
 				return nil, err
 			}
 		}
-	case map[any]any:
-		out := make(map[string]any, len(v))
-		for key, of := range v {
-			name, ok := keyText(key)
-			if !ok {
-				return nil, errors.New("no OpenAPI document: a key that is no text")
-			}
-			s.bytes += len(name)
-			if out[name], err = s.plain(of, level+1); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
 	case []byte: // !!binary
 		return string(v), nil
 	}
 	return v, nil
-}
-
-func keyText(key any) (string, bool) {
-	switch key := key.(type) {
-	case string:
-		return key, true
-	case bool:
-		return strconv.FormatBool(key), true
-	case int, int64, uint64:
-		return fmt.Sprint(key), true
-	case float64:
-		return strconv.FormatFloat(key, 'g', -1, 64), true
-	}
-	return "", false
 }
