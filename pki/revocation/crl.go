@@ -41,6 +41,8 @@ type CRL struct {
 	Points     []string // URIs of its distribution point, if it names one
 
 	scope   scope
+	names   []pointName // of its distribution point; empty: it is about all of its kind
+	wide    bool        // its point says nothing that a certificate would have to name
 	entries table[serial, revoked]
 }
 

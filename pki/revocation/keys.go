@@ -21,6 +21,7 @@ type certKeys struct {
 	number    serial
 	numbered  bool // false: no list can hold a serial number that long
 	ca        bool
+	points    []certPoint
 	issuer    *x509.Certificate // nil at the end of the chain
 	issuerKey issuerKey
 	issuerIDs [2]keyID // as the issuer and as the certificate itself tells it
@@ -46,6 +47,7 @@ func KeysOf(chain []*x509.Certificate, names []pki.SAN) *Keys {
 		c.number, c.numbered = serialOf(cert.SerialNumber)
 		c.ca = cert.BasicConstraintsValid && cert.IsCA
 		if i+1 < len(chain) {
+			c.points = certPoints(cert)
 			c.issuer = chain[i+1]
 			c.issuerKey = issuerKeyOf(c.issuer)
 			c.issuerIDs = [2]keyID{sha256.Sum256(c.issuer.SubjectKeyId), sha256.Sum256(cert.AuthorityKeyId)}

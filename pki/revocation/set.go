@@ -1,11 +1,8 @@
 package revocation
 
 import (
-	"cmp"
 	"crypto/x509"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sangate/sangate/pki"
@@ -26,15 +23,19 @@ type SetOptions struct {
 	// Grace is how long past its next update a list still counts as current.
 	Grace time.Duration
 	// Missing names configured lists that are not held. While there are any, a
-	// set in [Hard] mode does not pass an intermediate without a list: the
-	// missing one might be its issuer's.
+	// set in [Hard] mode does not pass an intermediate without a list, as the
+	// missing one might be its issuer's, nor a certificate that names no
+	// distribution point and whose issuer's lists are of parts, as it might be
+	// on the missing one.
 	Missing []string
 }
 
 // A Set is all that is known of revocation at one time. It is immutable.
 //
 // In Hard mode every leaf needs a current list of its issuer, and so does every
-// intermediate whose issuer has a list here. A set of a denylist alone is Soft.
+// intermediate whose issuer has a list here. If the certificate names distribution
+// points, the list must be about one of them or about all (RFC 5280, 6.3.3). In any
+// mode, who is on some list of its issuer is revoked. A set of a denylist alone is Soft.
 type Set struct {
 	lists map[issuerKey][]*CRL
 	deny  []*Denylist
@@ -73,33 +74,6 @@ func (c *CRL) olderThan(other *CRL) bool {
 	return c.ThisUpdate.Before(other.ThisUpdate)
 }
 
-// Status is the answer of a [Set].
-type Status uint8
-
-// The answers. The zero value lets nobody in.
-const (
-	Unknown Status = iota // required, and not to be had
-	Good
-	Revoked
-)
-
-func (s Status) String() string {
-	return [...]string{"unknown", "good", "revoked"}[min(s, Revoked)]
-}
-
-// A Result is a status and where it comes from. Its text is made when asked for.
-type Result struct {
-	Status Status
-	Depth  int // of the certificate in the chain; 0 is the leaf
-
-	deny   *Denylist
-	line   uint32
-	list   *CRL
-	entry  revoked
-	issuer *x509.Certificate
-	why    string
-}
-
 // Check answers for a client at time now. It allocates nothing and does no I/O.
 func (s *Set) Check(k *Keys, now time.Time) Result {
 	if len(k.certs) == 0 {
@@ -131,88 +105,90 @@ func (s *Set) CheckChain(chain []*x509.Certificate, names []pki.SAN, now time.Ti
 	return s.Check(KeysOf(chain, names), now)
 }
 
+// checkCert answers for one certificate. On any list of its issuer it is revoked, whatever
+// the list is about and however old it is.
 func (s *Set) checkCert(c *certKeys, depth int, now time.Time) Result {
 	lists := s.lists[c.issuerKey]
-	unknown := Result{Depth: depth, issuer: c.issuer}
 	if len(lists) > 0 && !c.numbered {
-		unknown.why = "its serial number is longer than a list can hold"
-		return unknown
+		return Result{Depth: depth, issuer: c.issuer, why: "its serial number is longer than a list can hold"}
 	}
-	covered := false
+	for _, list := range lists {
+		if entry, found := list.entries.find(c.number); found {
+			return Result{Status: Revoked, Depth: depth, list: list, entry: entry, issuer: c.issuer}
+		}
+	}
+	if s.opts.Mode == Soft {
+		return Result{Status: Good}
+	}
+	if len(c.points) == 0 {
+		return s.checkPointless(c, lists, depth, now)
+	}
+	var answered reasons
+	var ended *CRL
 	for _, list := range lists {
 		if !list.covers(c.ca) {
 			continue
 		}
-		covered = true
-		if entry, found := list.entries.find(c.number); found {
-			return Result{Status: Revoked, Depth: depth, list: list, entry: entry, issuer: c.issuer}
-		}
-		if now.After(list.NextUpdate.Add(s.opts.Grace)) {
-			unknown.list, unknown.why = list, "its issuer's list is past its next update"
+		switch covered := list.answers(c.points); {
+		case covered == 0:
+		case s.current(list, now):
+			answered |= covered
+		default:
+			ended = list
 		}
 	}
 	switch {
-	case s.opts.Mode == Soft:
+	case answered == allReasons:
 		return Result{Status: Good}
-	case unknown.list != nil:
-		return unknown
-	case covered:
-		return Result{Status: Good}
-	case depth == 0:
-		unknown.why = "there is no list of its issuer"
-		return unknown
+	case ended != nil:
+		return Result{Depth: depth, issuer: c.issuer, list: ended, why: whyEnded, points: c.points}
+	case len(lists) > 0:
+		return Result{Depth: depth, issuer: c.issuer, why: "no list of its issuer is about it", points: c.points}
+	}
+	return s.unlisted(c, depth)
+}
+
+const whyEnded = "its issuer's list is past its next update"
+
+// checkPointless answers for a certificate that names no distribution point: nothing says
+// which of its issuer's lists it would be on. A list about all answers for it, and
+// otherwise all parts together.
+func (s *Set) checkPointless(c *certKeys, lists []*CRL, depth int, now time.Time) Result {
+	var ended *CRL
+	parts := 0
+	for _, list := range lists {
+		switch {
+		case !list.covers(c.ca):
+		case !s.current(list, now):
+			ended = list
+		case list.wide:
+			return Result{Status: Good}
+		default:
+			parts++
+		}
+	}
+	switch {
+	case ended != nil:
+		return Result{Depth: depth, issuer: c.issuer, list: ended, why: whyEnded}
+	case parts == 0:
+		return s.unlisted(c, depth)
 	case len(s.opts.Missing) > 0:
-		unknown.why = "there is no list of its issuer, and not all lists are there"
-		return unknown
+		return Result{Depth: depth, issuer: c.issuer, why: "it names no distribution point, and not all lists are there"}
 	}
 	return Result{Status: Good}
 }
 
-var reasonNames = [...]string{1: "keyCompromise", 2: "cACompromise", 3: "affiliationChanged", 4: "superseded",
-	5: "cessationOfOperation", 6: "certificateHold", 9: "privilegeWithdrawn", 10: "aACompromise"}
-
-func reasonName(code uint8) string {
-	if int(code) < len(reasonNames) {
-		return cmp.Or(reasonNames[code], "unspecified")
+// unlisted answers for a certificate whose issuer has no list about its kind.
+func (s *Set) unlisted(c *certKeys, depth int) Result {
+	switch {
+	case depth == 0:
+		return Result{issuer: c.issuer, why: "there is no list of its issuer"}
+	case len(s.opts.Missing) > 0:
+		return Result{Depth: depth, issuer: c.issuer, why: "there is no list of its issuer, and not all lists are there"}
 	}
-	return fmt.Sprintf("reason %d", code)
+	return Result{Status: Good}
 }
 
-// Source names the denylist or the list that the answer is from; empty where it
-// is good, or because there is no list.
-func (r Result) Source() string {
-	switch {
-	case r.deny != nil:
-		return r.deny.name
-	case r.list != nil:
-		return r.list.Name
-	}
-	return ""
-}
-
-// Detail says for the operator's log which list and which entry; empty when
-// good. Issuers' names are quoted, so it stays one line.
-func (r Result) Detail() string {
-	var b strings.Builder
-	switch {
-	case r.Status == Good:
-		return ""
-	case r.deny != nil:
-		fmt.Fprintf(&b, "denied by %s:%s", r.deny.name, r.deny.label(r.line))
-	case r.Status == Revoked:
-		fmt.Fprintf(&b, "on the list of %q of %s since %s, %s", r.issuer.Subject, stamp(r.list.ThisUpdate),
-			stamp(time.Unix(int64(r.entry.at), 0)), reasonName(r.entry.reason))
-	default:
-		b.WriteString(r.why)
-		if r.issuer != nil {
-			fmt.Fprintf(&b, ": %q", r.issuer.Subject)
-		}
-		if r.list != nil {
-			fmt.Fprintf(&b, ", ended at %s", stamp(r.list.NextUpdate))
-		}
-	}
-	if r.Depth > 0 {
-		fmt.Fprintf(&b, " (certificate %d of the chain, counted from the leaf as 0)", r.Depth)
-	}
-	return b.String()
+func (s *Set) current(list *CRL, now time.Time) bool {
+	return !now.After(list.NextUpdate.Add(s.opts.Grace))
 }
