@@ -167,10 +167,15 @@ func (p *Plan) Commit() {
 		Certificate: b.opts.Certificate, Changed: b.opts.Changed, OnCycle: b.opts.OnCycle, OnExchange: b.opts.OnExchange, Version: b.opts.Version})
 }
 
-// Check logs what keeps the credentials from being read: everything else goes on.
+// Check brings credentials of an older version to the form of today, and logs what
+// keeps them from being read: everything else goes on.
 func (b *Backend) Check(ctx context.Context) {
 	if v := b.Vault(); v != nil {
-		if err := v.Check(ctx); err != nil {
+		err := v.Upgrade(ctx)
+		if err == nil {
+			err = v.Check(ctx)
+		}
+		if err != nil {
 			b.opts.Logger.Error("the credential store cannot be opened; tools that need a secret from it do not work", "err", err)
 		}
 	}

@@ -2,7 +2,7 @@
 // it: encrypted in the state store, in a folder of files, or at a remote service.
 //
 // In the store each secret is sealed by a key that is not there, and bound to
-// its row, tenant and version: a ciphertext that was moved does not open. A
+// its row, version, tenant, name and use: a ciphertext that was moved does not open. A
 // secret is looked up when it is needed and held no longer than that.
 //
 // It refuses to print a secret: [Secret] shows itself as what it is, never as

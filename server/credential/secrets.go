@@ -42,7 +42,7 @@ func (v *Vault) Add(ctx context.Context, s *Secret, description, by string) (Inf
 	var kept store.Credential
 	err := v.again(ctx, func(k *keys) (err error) {
 		kept, err = v.store.AddCredential(ctx, row, k.generation, func(c store.Credential) ([]byte, error) {
-			return k.aead.Encrypt([]byte(s.Value), associated(&c))
+			return k.aead.Encrypt([]byte(s.Value), associated(k.form, &c))
 		})
 		return err
 	})
@@ -62,7 +62,7 @@ func (v *Vault) Update(ctx context.Context, id int64, value string, expected int
 			if err := s.checkValue(); err != nil {
 				return nil, &InvalidError{err}
 			}
-			return k.aead.Encrypt([]byte(value), associated(&c))
+			return k.aead.Encrypt([]byte(value), associated(k.form, &c))
 		})
 		return err
 	})

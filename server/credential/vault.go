@@ -15,9 +15,6 @@ import (
 	"github.com/sangate/sangate/server/store"
 )
 
-// keysetData binds a wrapped keyset to what it is for.
-const keysetData = "sangate/v1|keyset"
-
 // ErrNotInitialized reports a store without keys.
 var ErrNotInitialized = errors.New("the credential store has no keys yet; `sangate credential init` makes them")
 
@@ -30,11 +27,13 @@ type Vault struct {
 
 	mu     sync.Mutex
 	sealed *keys // unwrapped last
+	newest int64 // generation of keys that was seen; it only grows
 }
 
 // keys are those of one generation, unwrapped.
 type keys struct {
 	generation int64
+	form       int64
 	handle     *keyset.Handle
 	aead       tink.AEAD
 }
@@ -63,7 +62,7 @@ func (v *Vault) Init(ctx context.Context) (kekMade, keysMade bool, err error) {
 	if err != nil {
 		return kekMade, false, err
 	}
-	first, err := v.wrap(ctx, handle, v.kek, 1)
+	first, err := v.wrap(ctx, handle, v.kek, 1, formNamed)
 	if err != nil {
 		return kekMade, false, err
 	}
@@ -81,21 +80,44 @@ func (v *Vault) Check(ctx context.Context) error {
 }
 
 // wrap makes a row of keys.
-func (v *Vault) wrap(ctx context.Context, handle *keyset.Handle, kek string, generation int64) (store.CredentialKeys, error) {
+func (v *Vault) wrap(ctx context.Context, handle *keyset.Handle, kek string, generation, form int64) (store.CredentialKeys, error) {
 	k, err := OpenKEK(ctx, kek, v.log)
 	if err != nil {
 		return store.CredentialKeys{}, err
 	}
 	var out bytes.Buffer
-	err = handle.WriteWithContext(ctx, keyset.NewBinaryWriter(&out), k, []byte(keysetData))
+	err = handle.WriteWithContext(ctx, keyset.NewBinaryWriter(&out), k, keysetData(form, generation))
 	if err = errors.Join(err, k.Close()); err != nil {
 		return store.CredentialKeys{}, fmt.Errorf("wrapping the keys: %w", err)
 	}
-	return store.CredentialKeys{Generation: generation, Wrapped: out.Bytes(), KEK: shownKEK(kek)}, nil
+	return store.CredentialKeys{Generation: generation, Form: form, Wrapped: out.Bytes(), KEK: shownKEK(kek)}, nil
 }
 
-// load reads and unwraps the keys in force.
-func (v *Vault) load(ctx context.Context) (*keys, error) {
+// load reads and unwraps the keys in force, and keeps them if they are of today's
+// form. A generation older than one that was seen before may have been read before
+// it was replaced; read once more, it shows that the database went back.
+func (v *Vault) load(ctx context.Context) (k *keys, err error) {
+	for range 2 {
+		if k, err = v.unwrap(ctx); err != nil {
+			return nil, err
+		}
+		v.mu.Lock()
+		newest := v.newest
+		if k.generation >= newest && k.form == formNamed {
+			v.sealed, v.newest = k, k.generation
+		}
+		v.mu.Unlock()
+		if k.generation >= newest {
+			return k, nil
+		}
+		err = fmt.Errorf("the keys of credentials went back from generation %d to %d: "+
+			"an older copy of the state database was put in its place; put the newer one back", newest, k.generation)
+	}
+	return nil, err
+}
+
+// unwrap reads and unwraps the keys that are in the store.
+func (v *Vault) unwrap(ctx context.Context) (*keys, error) {
 	row, err := v.store.CredentialKeys(ctx)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, ErrNotInitialized
@@ -107,19 +129,31 @@ func (v *Vault) load(ctx context.Context) (*keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	handle, err := keyset.ReadWithContext(ctx, keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), k, []byte(keysetData))
+	handle, err := keyset.ReadWithContext(ctx, keyset.NewBinaryReader(bytes.NewReader(row.Wrapped)), k, keysetData(row.Form, row.Generation))
 	if closeErr := k.Close(); err != nil {
-		return nil, errors.Join(fmt.Errorf("credentials.kek (%s) does not open the credential store, which was wrapped by %s: name that one, or put the right key there (%w)", shownKEK(v.kek), row.KEK, err), closeErr)
+		return nil, errors.Join(fmt.Errorf("credentials.kek (%s) does not open the credential store, which was wrapped by %s: "+
+			"name that one, or put the right key there (%w)", shownKEK(v.kek), row.KEK, err), closeErr)
 	}
 	primitive, err := aead.New(handle)
 	if err != nil {
 		return nil, err
 	}
-	loaded := &keys{row.Generation, handle, primitive}
-	v.mu.Lock()
-	v.sealed = loaded
-	v.mu.Unlock()
-	return loaded, nil
+	return &keys{row.Generation, row.Form, handle, primitive}, nil
+}
+
+// current is load after the keys were brought to the form of today.
+func (v *Vault) current(ctx context.Context) (*keys, error) {
+	k, err := v.load(ctx)
+	if err != nil || k.form == formNamed {
+		return k, err
+	}
+	if err := v.Upgrade(ctx); err != nil {
+		return nil, err
+	}
+	if k, err = v.load(ctx); err == nil && k.form != formNamed {
+		err = store.ErrGeneration
+	}
+	return k, err
 }
 
 // keys returns those of a generation; 0 is whatever was unwrapped last.
@@ -130,7 +164,7 @@ func (v *Vault) keys(ctx context.Context, generation int64) (*keys, error) {
 	if k != nil && (generation == 0 || k.generation == generation) {
 		return k, nil
 	}
-	k, err := v.load(ctx)
+	k, err := v.current(ctx)
 	if err == nil && generation != 0 && k.generation != generation {
 		err = store.ErrGeneration // they were replaced between row and keys: read both again
 	}
@@ -149,69 +183,7 @@ func (v *Vault) again(ctx context.Context, do func(*keys) error) error {
 		} else if !errors.Is(err, store.ErrGeneration) {
 			return err
 		}
-		k, err = v.load(ctx)
+		k, err = v.current(ctx)
 	}
 	return err
-}
-
-// Rewrap wraps the same keys by another key encryption key, which is made where
-// it is a file that is not there. Whoever has them open goes on.
-func (v *Vault) Rewrap(ctx context.Context, kek string) error {
-	k, err := v.load(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err := CreateKEK(kek); err != nil {
-		return err
-	}
-	row, err := v.wrap(ctx, k.handle, kek, k.generation)
-	if err != nil {
-		return err
-	}
-	return v.store.RewrapCredentialKeys(ctx, row)
-}
-
-// Rekey makes new keys and seals every credential by them, at once or not at
-// all. at hears how many of them are done; it may be nil.
-func (v *Vault) Rekey(ctx context.Context, at func(done, total int)) error {
-	old, err := v.load(ctx)
-	if err != nil {
-		return err
-	}
-	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		return err
-	}
-	fresh, err := aead.New(handle)
-	if err != nil {
-		return err
-	}
-	row, err := v.wrap(ctx, handle, v.kek, old.generation+1)
-	if err != nil {
-		return err
-	}
-	return v.store.ReplaceCredentialKeys(ctx, old.generation, row, func(c store.Credential, place, of int) ([]byte, error) {
-		if at != nil {
-			at(place, of)
-		}
-		value, err := open(old, &c)
-		if err != nil {
-			return nil, err
-		}
-		return fresh.Encrypt(value, associated(&c))
-	})
-}
-
-// associated binds a ciphertext to its row, tenant and version, and to what the
-// secret is used as.
-func associated(c *store.Credential) []byte {
-	return fmt.Appendf(nil, "sangate/v1|%s|%d|%d|%s|%s", c.Tenant, c.ID, c.Version, c.Type, c.Header)
-}
-
-func open(k *keys, c *store.Credential) ([]byte, error) {
-	value, err := k.aead.Decrypt(c.Sealed, associated(c))
-	if err != nil {
-		return nil, fmt.Errorf("credential %d does not open: its row was changed by hand, or was sealed by other keys; rotate or delete it", c.ID)
-	}
-	return value, nil
 }

@@ -126,9 +126,12 @@ func TestBadSecrets(t *testing.T) {
 }
 
 // A row that was changed by hand does not open: another's ciphertext, another
-// tenant, an older version, another header.
+// tenant, name, an older version, another header.
+//
+// Holds: local/credential-moved
 func TestRowsAreBound(t *testing.T) {
 	for name, edit := range map[string]string{
+		"name":          `UPDATE credentials SET name = 'c' WHERE id = 1`,
 		"another row's": `UPDATE credentials SET sealed = (SELECT sealed FROM credentials WHERE id = 2) WHERE id = 1`,
 		"tenant":        `UPDATE credentials SET tenant = 'globex' WHERE id = 1`,
 		"version":       `UPDATE credentials SET version = 7 WHERE id = 1`,
@@ -158,6 +161,25 @@ func TestRowsAreBound(t *testing.T) {
 		}
 		if got := resolved(t, v, 2); got != "two:two" {
 			t.Errorf("%s: the other is %q", name, got)
+		}
+	}
+}
+
+// One who can write the database swaps the names of two secrets: neither API is shown
+// the other's.
+//
+// Holds: local/credential-moved
+func TestSwappedNames(t *testing.T) {
+	dir := t.TempDir()
+	v := vault(t, dir)
+	for _, name := range []string{"bank", "weather"} {
+		add(t, v, &credential.Secret{Name: name, Tenant: "acme", Type: credential.APIKey, Value: "secret-" + name})
+	}
+	execute(t, dir, `UPDATE credentials SET name = 'x' WHERE id = 1`, `UPDATE credentials SET name = 'bank' WHERE id = 2`,
+		`UPDATE credentials SET name = 'weather' WHERE id = 1`)
+	for _, name := range []string{"bank", "weather"} {
+		if got := named(t, v, name); !strings.Contains(got, "does not open") {
+			t.Errorf("%s is %q", name, got)
 		}
 	}
 }

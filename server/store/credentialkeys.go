@@ -10,6 +10,7 @@ import (
 // CredentialKeys are the wrapped keys that credentials are sealed by.
 type CredentialKeys struct {
 	Generation int64
+	Form       int64 // how keys and credentials are bound to what they belong to
 	Wrapped    []byte
 	KEK        string // what they are wrapped by
 }
@@ -19,7 +20,7 @@ func (s *Store) CredentialKeys(ctx context.Context) (CredentialKeys, error) {
 	var k CredentialKeys
 	err := s.reach()
 	if err == nil {
-		err = s.db.QueryRowContext(ctx, `SELECT generation, wrapped, kek FROM credential_keys`).Scan(&k.Generation, &k.Wrapped, &k.KEK)
+		err = s.db.QueryRowContext(ctx, `SELECT generation, form, wrapped, kek FROM credential_keys`).Scan(&k.Generation, &k.Form, &k.Wrapped, &k.KEK)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
@@ -33,7 +34,8 @@ func (s *Store) CredentialKeys(ctx context.Context) (CredentialKeys, error) {
 // AddCredentialKeys keeps the first keys, or reports [ErrExists].
 func (s *Store) AddCredentialKeys(ctx context.Context, k CredentialKeys) error {
 	return s.writing(ctx, "the keys of credentials", func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `INSERT INTO credential_keys (id, generation, wrapped, kek) VALUES (1, ?, ?, ?) ON CONFLICT DO NOTHING`, k.Generation, k.Wrapped, k.KEK)
+		res, err := tx.ExecContext(ctx, `INSERT INTO credential_keys (id, generation, form, wrapped, kek) VALUES (1, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			k.Generation, k.Form, k.Wrapped, k.KEK)
 		return orElse(res, err, ErrExists)
 	})
 }
@@ -52,7 +54,8 @@ func (s *Store) RewrapCredentialKeys(ctx context.Context, k CredentialKeys) erro
 // all. It returns [ErrGeneration].
 func (s *Store) ReplaceCredentialKeys(ctx context.Context, from int64, k CredentialKeys, reseal func(c Credential, place, of int) ([]byte, error)) error {
 	return s.writing(ctx, "the keys of credentials", func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `UPDATE credential_keys SET generation = ?, wrapped = ?, kek = ? WHERE generation = ?`, k.Generation, k.Wrapped, k.KEK, from)
+		res, err := tx.ExecContext(ctx, `UPDATE credential_keys SET generation = ?, form = ?, wrapped = ?, kek = ? WHERE generation = ?`,
+			k.Generation, k.Form, k.Wrapped, k.KEK, from)
 		if err := orElse(res, err, ErrGeneration); err != nil {
 			return err
 		}
