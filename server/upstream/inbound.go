@@ -157,16 +157,29 @@ func (e *events) Read(p []byte) (int, error) {
 
 func (e *events) Close() error { return e.source.Close() }
 
-// next returns one event with the blank line that ends it.
+// next returns one event with the blank line that ends it, without its data if that does not pass.
 func (e *events) next() (event []byte, err error) {
-	var message []byte
-	data := 0 // lines of it
+	event, message, err := e.read()
+	if message == nil || e.passes(message) && !(e.beside && len(message) > maxUnasked) {
+		return event, cmp.Or(e.weighed(message), err)
+	}
+	var rest []byte
+	for line := range bytes.Lines(event) {
+		if !bytes.HasPrefix(line, []byte("data:")) {
+			rest = append(rest, line...)
+		}
+	}
+	return rest, err
+}
+
+// read returns one event with the blank line that ends it, and its data; nil if it has none.
+func (e *events) read() (event, message []byte, err error) {
 	for line := 0; err == nil; line = len(event) {
 		for {
 			var part []byte
 			part, err = e.in.ReadSlice('\n')
 			if event = append(event, part...); len(event) > maxAnswer {
-				return nil, errors.New("an event that is too long")
+				return nil, nil, errors.New("an event that is too long")
 			}
 			if !errors.Is(err, bufio.ErrBufferFull) {
 				break
@@ -177,25 +190,18 @@ func (e *events) next() (event []byte, err error) {
 			break
 		}
 		if value, ok := bytes.CutPrefix(text, []byte("data:")); ok {
-			if data++; data > 1 {
+			if message == nil {
+				message = []byte{}
+			} else {
 				message = append(message, '\n')
 			}
 			message = append(message, bytes.TrimSpace(value)...)
 		}
 	}
-	if data == 0 && e.silent != nil {
+	if message == nil && e.silent != nil {
 		e.silent()
 	}
-	if data == 0 || e.passes(message) && !(e.beside && len(message) > maxUnasked) {
-		return event, cmp.Or(e.weighed(message), err)
-	}
-	var rest []byte
-	for line := range bytes.Lines(event) {
-		if !bytes.HasPrefix(line, []byte("data:")) {
-			rest = append(rest, line...)
-		}
-	}
-	return rest, err
+	return event, message, err
 }
 
 // weighed has a large message counted, and waits for the turn of its request. The stream is one call's, or nobody's.

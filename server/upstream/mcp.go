@@ -82,7 +82,7 @@ func (s *Server) streamable(ctx context.Context, endpoint string) (link, error) 
 	if err != nil {
 		return nil, err
 	}
-	l.raw = &overHTTP{endpoint, client, func() (string, string) { return l.session.ID(), l.session.InitializeResult().ProtocolVersion }}
+	l.raw = &overHTTP{endpoint, client, bounds, func() (string, string) { return l.session.ID(), l.session.InitializeResult().ProtocolVersion }}
 	return l, nil
 }
 

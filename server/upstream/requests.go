@@ -10,11 +10,11 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strings"
 	"sync/atomic"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 
+	"github.com/sangate/sangate/server/intake"
 	"github.com/sangate/sangate/server/tool"
 )
 
@@ -51,10 +51,11 @@ func responseTo(id string, data []byte) (json.RawMessage, bool, error) {
 	return m.Result, true, nil
 }
 
-// overHTTP sends requests to the endpoint of a session.
+// overHTTP sends requests to the endpoint of a session. Their answers count as those to the SDK's do.
 type overHTTP struct {
 	endpoint string
 	client   *http.Client
+	inbound  *inbound
 	session  func() (id, version string)
 }
 
@@ -82,37 +83,43 @@ func (o *overHTTP) request(ctx context.Context, method string, params any) (json
 	if res.StatusCode != http.StatusOK {
 		return nil, &statusError{res.StatusCode}
 	}
-	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind != eventStream {
-		data, err := io.ReadAll(res.Body)
-		if err != nil {
+	taken := intake.AnswerTo(ctx)
+	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == eventStream {
+		return o.awaited(id, res.Body, taken)
+	}
+	data, err := io.ReadAll(res.Body)
+	if err == nil {
+		err = light(data, taken)
+	}
+	if err == nil {
+		err = taken.Turn(len(data))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if result, ok, err := responseTo(id, data); ok {
+		return result, err
+	}
+	return nil, errors.New("its answer is to another request")
+}
+
+// awaited reads events until one is the response to id. Others are bounded as those that nobody asked for.
+func (o *overHTTP) awaited(id string, stream io.ReadCloser, taken *intake.Answer) (json.RawMessage, error) {
+	counted := &lines{source: stream, in: bufio.NewReader(stream), taken: taken}
+	e := &events{source: counted, in: bufio.NewReader(counted), silent: o.inbound.silent, taken: taken}
+	for {
+		_, message, ended := e.read()
+		if err := e.weighed(message); err != nil {
 			return nil, err
 		}
-		if result, ok, err := responseTo(id, data); ok {
+		if result, ok, err := responseTo(id, message); ok {
 			return result, err
 		}
-		return nil, errors.New("its answer is to another request")
-	}
-	events := bufio.NewScanner(res.Body)
-	events.Buffer(nil, maxAnswer)
-	var event bytes.Buffer
-	for events.Scan() {
-		line := events.Text()
-		if data, ok := strings.CutPrefix(line, "data:"); ok {
-			if event.Len()+len(data) > maxAnswer {
-				return nil, errors.New("an event that is too long")
-			}
-			if event.Len() > 0 {
-				event.WriteByte('\n')
-			}
-			event.WriteString(data)
-			continue
+		if ended != nil {
+			return nil, errors.Join(errors.New("the stream ended before the answer"), ended)
 		}
-		if line == "" && event.Len() > 0 {
-			if result, ok, err := responseTo(id, event.Bytes()); ok {
-				return result, err
-			}
-			event.Reset()
+		if message != nil && !o.inbound.pause(min(1+len(message)/unaskedPiece, unaskedPerSec)) {
+			return nil, errors.New("the session has ended")
 		}
 	}
-	return nil, errors.Join(errors.New("the stream ended before the answer"), events.Err())
 }

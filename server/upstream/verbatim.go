@@ -176,8 +176,8 @@ func failure(r *http.Request, why error) []byte {
 
 func (w *whole) Close() error { return w.source.Close() }
 
-// lines reads line by line, and makes what stands behind prefix verbatim; a line is
-// bounded.
+// lines reads line by line, and makes what stands behind prefix verbatim, if there is one; a
+// line is bounded.
 type lines struct {
 	source io.Closer
 	in     *bufio.Reader
@@ -218,7 +218,7 @@ func (l *lines) next() {
 			break
 		}
 	}
-	if rest, ok := bytes.CutPrefix(line, l.prefix); ok {
+	if rest, ok := bytes.CutPrefix(line, l.prefix); ok && l.prefix != nil {
 		if made := verbatim(rest); !bytes.Equal(made, rest) {
 			line = append(append(bytes.Clone(l.prefix), ' '), made...)
 			if !bytes.HasSuffix(line, []byte("\n")) {
