@@ -163,16 +163,28 @@ func (n *namesakes) takeFrom(all *namesakes, fits func(*x509.Certificate) bool) 
 	return found
 }
 
+// of returns the anchors of the name that are tried; nil: there are none.
+func (is *issuers) of(name []byte) *namesakes {
+	if n, ok := is.chosen[string(name)]; ok {
+		return n
+	}
+	return is.bundle.named[string(name)]
+}
+
+// named is of, the anchors alone.
+func (is *issuers) named(name []byte) []*x509.Certificate {
+	if n := is.of(name); n != nil {
+		return n.certs
+	}
+	return nil
+}
+
 // cost returns what it costs to try each anchor of the name.
 func (is *issuers) cost(name []byte) cost {
-	n, ok := is.chosen[string(name)]
-	if !ok {
-		n = is.bundle.named[string(name)]
+	if n := is.of(name); n != nil {
+		return n.cost
 	}
-	if n == nil {
-		return cost{}
-	}
-	return n.cost
+	return cost{}
 }
 
 // leavesOut reports whether c is not tried as an intermediate: it is an anchor, and
@@ -190,14 +202,7 @@ func (is *issuers) pool(sent []*x509.Certificate) *x509.CertPool {
 		pool.AddCert(is.leaf)
 	}
 	for _, c := range sent {
-		n, ok := is.chosen[string(c.RawIssuer)]
-		if !ok {
-			n = is.bundle.named[string(c.RawIssuer)]
-		}
-		if n == nil {
-			continue
-		}
-		for _, anchor := range n.certs {
+		for _, anchor := range is.named(c.RawIssuer) {
 			pool.AddCert(anchor) // once each
 		}
 	}

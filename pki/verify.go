@@ -121,10 +121,8 @@ func (s *Snapshot) verifyChain(sent []*x509.Certificate, now func() time.Time) (
 		return nil, nil, err
 	}
 	anchors, intermediates := s.Bundle.issuersOf(sent), x509.NewCertPool()
-	for _, c := range sent[1:] {
-		if !anchors.leavesOut(c) {
-			intermediates.AddCert(c)
-		}
+	for _, c := range anchors.vouched(sent) {
+		intermediates.AddCert(c)
 	}
 	at := now()
 	verified, err := sent[0].Verify(x509.VerifyOptions{Roots: anchors.pool(sent), Intermediates: intermediates, CurrentTime: at,

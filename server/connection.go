@@ -36,10 +36,11 @@ type connection struct {
 	head []byte          // read already, and not yet by the TLS stack
 	slot *admission.Slot // nil once the handshake is done
 
-	turns      *turns.Turns // of work on large bodies and answers; nil: there are none
-	turn       turns.Turn   // of the handshake, among handshakes
-	from       netip.Prefix // of its client
-	handshakes *turns.Turns // nil: there are none
+	turns      *turns.Turns    // of work on large bodies and answers; nil: there are none
+	turn       turns.Turn      // of the handshake, among handshakes
+	from       netip.Prefix    // of its client
+	handshakes *turns.Turns    // nil: there are none
+	proving    context.Context // of the handshake
 	in, out    flow
 
 	readBudget int              // bytes the handshake may still read; unbounded after it
@@ -89,10 +90,12 @@ func (c *connection) read(p []byte) (int, error) {
 	if slot := c.slot; slot != nil {
 		c.turn.Leave()
 		slot.Waits(time.Now())
-		defer func() {
-			slot.Works(time.Now())
-			c.enterHandshake()
-		}()
+		n, err := c.Conn.Read(p)
+		slot.Works(time.Now())
+		if ended := c.enterHandshake(); ended != nil {
+			return 0, ended
+		}
+		return n, err
 	}
 	return c.Conn.Read(p)
 }
@@ -148,8 +151,11 @@ func (c *connection) Close() error {
 // client. Nothing waits for others, or is remembered of the client, before it has
 // proved that it holds its key. While it waits its slot may go to another client.
 func (c *connection) prove(ctx context.Context, conn *tls.Conn) (tls.ConnectionState, error) {
-	c.enterHandshake()
-	err := conn.HandshakeContext(ctx)
+	c.proving = ctx
+	err := c.enterHandshake()
+	if err == nil {
+		err = conn.HandshakeContext(ctx)
+	}
 	c.turn.Leave()
 	if err != nil {
 		c.alert.Judge(nil, nil)

@@ -5,14 +5,17 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/sangate/sangate/server/admission"
 	"github.com/sangate/sangate/server/turns"
 )
 
-// enterHandshake waits for a turn of the client's address for what is next of the handshake.
-func (c *connection) enterHandshake() {
-	if c.handshakes != nil {
-		_ = c.turn.Enter(context.Background(), c.handshakes, c.from.String(), "") // which does not end
+// enterHandshake waits for a turn for what is next of the handshake, until that ends.
+// Networks come in turn, and the addresses of each.
+func (c *connection) enterHandshake() error {
+	if c.handshakes == nil {
+		return nil
 	}
+	return c.turn.Enter(c.proving, c.handshakes, admission.NetworkOf(c.from).String(), c.from.String())
 }
 
 // A flow is one direction of a connection: how many bytes went through since the

@@ -171,7 +171,7 @@ func TestHandshakesTakeTurns(t *testing.T) {
 		t.Fatal("no slot")
 	}
 	one := turns.New(1)
-	c := &connection{Conn: ours, handshakes: one, slot: slot, readBudget: 1 << 10}
+	c := &connection{Conn: ours, handshakes: one, proving: t.Context(), slot: slot, readBudget: 1 << 10}
 	takeTurn(t, one)
 	read := make(chan error, 1)
 	go func() { _, err := c.Read(make([]byte, 10)); read <- err }()
@@ -196,5 +196,17 @@ func TestHandshakesTakeTurns(t *testing.T) {
 	}
 	if err := <-read; err != nil {
 		t.Error(err)
+	}
+	c.turn.Leave()
+	takeTurn(t, one)
+	ended, end := context.WithCancel(t.Context())
+	c.proving = ended
+	go func() { _, err := c.Read(make([]byte, 10)); read <- err }()
+	if _, err := theirs.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	if err := <-read; !errors.Is(err, context.Canceled) {
+		t.Errorf("a handshake that is over waits for a turn: %v", err)
 	}
 }

@@ -13,8 +13,9 @@ import (
 	"github.com/sangate/sangate/server/admission"
 )
 
+// address returns an address in a network of its own.
 func address(i int) netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}), 32)
 }
 
 // A flood of one address drops only that address's connections, the oldest first;

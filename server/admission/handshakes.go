@@ -1,8 +1,10 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,21 +12,25 @@ import (
 
 // Handshakes bounds the handshakes in flight. When none is free, handshakes that
 // have waited too long for their client in total are dropped, however often it sent
-// something. Free slots go to the address that holds fewest, the oldest waiter first.
+// something. Free slots go to the network that holds fewest, of its addresses to the one
+// that holds fewest, and there to the oldest waiter: whoever has many addresses mostly has
+// them in one network.
 type Handshakes struct {
-	max, perAddress int
-	stall           time.Duration
+	max, perAddress, perNetwork int
+	stall                       time.Duration
 
-	mu      sync.Mutex
-	slots   map[*Slot]struct{}
-	holds   map[netip.Prefix]int
-	waiting []*waiter // the oldest first
+	mu        sync.Mutex
+	slots     map[*Slot]struct{}
+	addresses tallies
+	networks  tallies
+	waiting   []*waiter // the oldest first
+	looked    time.Time // when stalled ones were last looked for
 }
 
 // A Slot is what a handshake holds.
 type Slot struct {
-	of      *Handshakes
-	address netip.Prefix
+	of *Handshakes
+	origin
 	drop    func()
 	since   atomic.Int64 // time at which the current wait for its client began, Unix ns; 0: the server works
 	waited  atomic.Int64 // total of the earlier waits, ns
@@ -32,22 +38,23 @@ type Slot struct {
 }
 
 type waiter struct {
-	address netip.Prefix
 	slot    *Slot
 	granted chan struct{} // closed when slot is in
 }
 
 // NewHandshakes makes one. stall is the total time that a client may keep a
-// handshake waiting while others wait for a slot.
+// handshake waiting while others wait for a slot. One network may have half of what
+// perAddress leaves to others, too.
 func NewHandshakes(max, perAddress int, stall time.Duration) *Handshakes {
-	return &Handshakes{max: max, perAddress: perAddress, stall: stall, slots: make(map[*Slot]struct{}), holds: make(map[netip.Prefix]int)}
+	return &Handshakes{max: max, perAddress: perAddress, perNetwork: perAddress + (max-perAddress+1)/2, stall: stall,
+		slots: make(map[*Slot]struct{}), addresses: make(tallies), networks: make(tallies)}
 }
 
 // Acquire waits for a slot until ctx ends. drop is called at most once, and must
 // neither block nor call into h.
 func (h *Handshakes) Acquire(ctx context.Context, address netip.Prefix, drop func()) (*Slot, bool) {
-	w := &waiter{address: address, slot: &Slot{of: h, address: address, drop: drop}, granted: make(chan struct{})}
 	h.mu.Lock()
+	w := &waiter{slot: &Slot{of: h, origin: h.enter(address), drop: drop}, granted: make(chan struct{})}
 	h.waiting = append(h.waiting, w)
 	h.grant()
 	h.dropStalled()
@@ -60,7 +67,9 @@ func (h *Handshakes) Acquire(ctx context.Context, address netip.Prefix, drop fun
 			return w.slot, true
 		case <-tick.C:
 			h.mu.Lock()
-			h.dropStalled()
+			if time.Since(h.looked) >= h.stall/16 { // not each of a thousand that wait
+				h.dropStalled()
+			}
 			h.mu.Unlock()
 		case <-ctx.Done():
 			return nil, h.giveUp(w)
@@ -75,6 +84,7 @@ func (h *Handshakes) giveUp(w *waiter) bool {
 	for i, other := range h.waiting {
 		if other == w {
 			h.waiting = append(h.waiting[:i], h.waiting[i+1:]...)
+			h.leave(w.slot.origin)
 			return false
 		}
 	}
@@ -114,23 +124,22 @@ func (h *Handshakes) free(s *Slot) {
 		return
 	}
 	delete(h.slots, s)
-	if h.holds[s.address]--; h.holds[s.address] == 0 {
-		delete(h.holds, s.address)
-	}
+	s.hold(-1)
+	h.leave(s.origin)
 	h.grant()
 }
 
-// grant gives free slots to those who wait, by what their address holds. Callers
-// hold mu.
+// grant gives free slots to those who wait, by what their network and address hold.
+// Callers hold mu.
 func (h *Handshakes) grant() {
 	for len(h.slots) < h.max {
 		best := -1
 		for i, w := range h.waiting {
-			n := h.holds[w.address]
-			if n < h.perAddress && (best < 0 || n < h.holds[h.waiting[best].address]) {
+			if w.slot.inAddress.held < h.perAddress && w.slot.inNet.held < h.perNetwork &&
+				(best < 0 || w.slot.compare(h.waiting[best].slot.origin) < 0) {
 				best = i
 			}
-			if best >= 0 && h.holds[h.waiting[best].address] == 0 {
+			if best >= 0 && h.waiting[best].slot.inNet.held == 0 {
 				break // nobody holds fewer
 			}
 		}
@@ -140,15 +149,17 @@ func (h *Handshakes) grant() {
 		w := h.waiting[best]
 		h.waiting = append(h.waiting[:best], h.waiting[best+1:]...)
 		h.slots[w.slot] = struct{}{}
-		h.holds[w.address]++
+		w.slot.hold(1)
 		close(w.granted)
 	}
 }
 
-// dropStalled drops as many stalled handshakes as there are waiters: those of the
-// addresses that hold most first, then those that stalled for longest. Callers hold mu.
+// dropStalled drops as many stalled handshakes as there are waiters: those of the networks
+// and addresses that hold most first, then those that stalled for longest; none of a
+// network that holds fewer than those of all who wait. Callers hold mu.
 func (h *Handshakes) dropStalled() {
-	now := time.Now().UnixNano()
+	h.looked = time.Now()
+	now := h.looked.UnixNano()
 	for range len(h.waiting) {
 		var victim *Slot
 		var longest time.Duration
@@ -157,12 +168,11 @@ func (h *Handshakes) dropStalled() {
 			if stalled < h.stall {
 				continue
 			}
-			if victim == nil || h.holds[s.address] > h.holds[victim.address] ||
-				h.holds[s.address] == h.holds[victim.address] && stalled > longest {
+			if victim == nil || cmp.Or(s.compare(victim.origin), cmp.Compare(stalled, longest)) > 0 {
 				victim, longest = s, stalled
 			}
 		}
-		if victim == nil {
+		if victim == nil || !slices.ContainsFunc(h.waiting, func(w *waiter) bool { return w.slot.inNet.held <= victim.inNet.held }) {
 			return
 		}
 		victim.dropped = true

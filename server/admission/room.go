@@ -57,22 +57,45 @@ func AddressOf(c net.Conn) netip.Prefix {
 	return p
 }
 
+// NetworkOf returns the network of an address of [AddressOf]: the /24 of an IPv4 address,
+// or the /48 of an IPv6 one, which is what one holder commonly has.
+func NetworkOf(address netip.Prefix) netip.Prefix {
+	bits := 24
+	if address.Addr().Is6() {
+		bits = 48
+	}
+	p, err := address.Addr().Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // of connections of other kinds
+	}
+	return p
+}
+
 // A Room holds at most max connections, and at most perAddress of one address.
 type Room struct {
 	max, perAddress int
 
-	mu     sync.Mutex
+	mu       sync.Mutex
+	held     int
+	networks map[netip.Prefix]*network
+	ranks    ranking // of networks
+}
+
+// A network holds the places of its addresses.
+type network struct {
+	prefix netip.Prefix
 	held   int
 	groups map[netip.Prefix]*group
-	levels []*list.List // levels[n]: groups that hold n, the one that came there first in front
-	top    int          // highest level that is not empty
+	ranks  ranking       // of groups
+	at     *list.Element // in the room's ranking
 }
 
 // A group holds the places of one address, the oldest in front.
 type group struct {
+	of      *network
 	address netip.Prefix
 	places  list.List
-	at      *list.Element // in its level
+	at      *list.Element // in its network's ranking
 }
 
 // A Place is what a connection holds in a Room.
@@ -86,31 +109,43 @@ type Place struct {
 
 // NewRoom makes a room.
 func NewRoom(max, perAddress int) *Room {
-	return &Room{max: max, perAddress: perAddress, groups: make(map[netip.Prefix]*group)}
+	return &Room{max: max, perAddress: perAddress, networks: make(map[netip.Prefix]*network)}
 }
 
 // Enter takes a connection in and drops at most one other for it: the oldest of
-// its address if that is over its cap, else, if the room is full, the oldest of the
-// address that holds most. drop must not block and must not call into the room.
+// its address if that is over its cap, else, if the room is full, one of the network that
+// holds most: the oldest of the address that holds most there. drop must not block and
+// must not call into the room.
 func (r *Room) Enter(address netip.Prefix, drop func()) *Place {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	g := r.groups[address]
-	if g == nil {
-		g = &group{address: address}
-		r.groups[address] = g
-	}
+	g := r.group(address)
 	p := &Place{room: r, group: g, drop: drop}
 	p.at = g.places.PushBack(p)
-	r.held++
-	r.level(g)
+	r.count(g, 1)
 	switch {
 	case g.places.Len() > r.perAddress:
 		r.evict(g, SilentAddress)
 	case r.held > r.max:
-		r.evict(r.levels[r.top].Front().Value.(*group), SilentFull)
+		r.evict(r.ranks.most().(*network).ranks.most().(*group), SilentFull)
 	}
 	return p
+}
+
+// group returns that of an address.
+func (r *Room) group(address netip.Prefix) *group {
+	prefix := NetworkOf(address)
+	n := r.networks[prefix]
+	if n == nil {
+		n = &network{prefix: prefix, groups: make(map[netip.Prefix]*group)}
+		r.networks[prefix] = n
+	}
+	g := n.groups[address]
+	if g == nil {
+		g = &group{of: n, address: address}
+		n.groups[address] = g
+	}
+	return g
 }
 
 // Held returns how many connections are in the room.
@@ -150,31 +185,20 @@ func (r *Room) remove(p *Place) {
 	}
 	p.group.places.Remove(p.at)
 	p.at = nil
-	r.held--
-	r.level(p.group)
+	r.count(p.group, -1)
 }
 
-// level moves a group to the level of what it holds.
-func (r *Room) level(g *group) {
-	n := g.places.Len()
-	if g.at != nil {
-		for _, was := range []int{n - 1, n + 1} {
-			if was > 0 && was < len(r.levels) {
-				r.levels[was].Remove(g.at) // does nothing if it is not in that list
-			}
-		}
-		g.at = nil
+// count notes that a group holds one place more or, with -1, less.
+func (r *Room) count(g *group, by int) {
+	n, has := g.of, g.places.Len()
+	g.at = n.ranks.move(g.at, g, has-by, has)
+	n.at = r.ranks.move(n.at, n, n.held, n.held+by)
+	n.held += by
+	r.held += by
+	if has == 0 {
+		delete(n.groups, g.address)
 	}
-	if n == 0 {
-		delete(r.groups, g.address)
-	} else {
-		for len(r.levels) <= n {
-			r.levels = append(r.levels, list.New())
-		}
-		g.at = r.levels[n].PushBack(g)
-		r.top = max(r.top, n)
-	}
-	for r.top > 0 && r.levels[r.top].Len() == 0 {
-		r.top--
+	if n.held == 0 {
+		delete(r.networks, n.prefix)
 	}
 }

@@ -1,0 +1,91 @@
+package admission_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sangate/sangate/server/admission"
+)
+
+// crowded returns the /64 n of one /48.
+func crowded(n int) netip.Prefix {
+	return netip.MustParsePrefix(fmt.Sprintf("2001:db8:1:%x::/64", n))
+}
+
+// Many addresses of one network displace each other's connections, and none of a client
+// elsewhere that has a few.
+//
+// Holds: stranger/networks
+func TestNetworkDropsItsOwn(t *testing.T) {
+	r := admission.NewRoom(100, 40)
+	for range 3 {
+		r.Enter(address(1), func() { t.Error("a connection of another network was dropped") })
+	}
+	var gone []int
+	for i := range 1000 {
+		r.Enter(crowded(i), func() { gone = append(gone, i) })
+	}
+	if len(gone) != 903 || gone[0] != 0 || gone[902] != 902 {
+		t.Errorf("%d dropped, want 903, the oldest first", len(gone))
+	}
+	if got := r.Held(); got != 100 {
+		t.Errorf("%d held, want 100", got)
+	}
+}
+
+// Many addresses of one network do not have all slots, and a client elsewhere does not
+// wait behind them, nor gives way to them.
+//
+// Holds: stranger/networks
+func TestHandshakeSlotsByNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := admission.NewHandshakes(8, 4, time.Second)
+		dropped := 0
+		acquire := func(from netip.Prefix, drop func()) *admission.Slot {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			s, _ := h.Acquire(ctx, from, drop)
+			return s
+		}
+		crowd := make([]*admission.Slot, 6)
+		for i := range crowd {
+			crowd[i] = acquire(crowded(i), func() { dropped++ })
+		}
+		if acquire(crowded(6), func() {}) != nil {
+			t.Fatal("a seventh of eight slots for one network")
+		}
+		good := acquire(address(1), func() { t.Error("the client of another network was dropped") })
+		acquire(address(2), func() {})
+		order := make(chan string, 8)
+		wait := func(name string, from netip.Prefix) {
+			go func() {
+				if acquire(from, func() {}) != nil {
+					order <- name
+				}
+			}()
+			synctest.Wait()
+		}
+		good.Waits(time.Now())
+		time.Sleep(2 * time.Second)
+		for i := range 6 {
+			wait("crowd", crowded(10+i)) // for none of which the good one gives way
+		}
+		good.Works(time.Now())
+		wait("other", address(3))
+		crowd[5].Release()
+		if first := <-order; first != "other" {
+			t.Errorf("the free slot went to %s, want the client of another network", first)
+		}
+		for _, s := range crowd[:3] {
+			s.Waits(time.Now())
+		}
+		time.Sleep(2 * time.Second)
+		if dropped != 3 || len(order) != 3 {
+			t.Errorf("%d stalled handshakes of the network made room for %d, want 3", dropped, len(order))
+		}
+	})
+}
