@@ -32,6 +32,7 @@ var Promises = map[string]string{
 	"client/fast-path-never-wider":               "The fast check of arguments accepts nothing that the full check refuses.",
 	"client/foreign-origin-log":                  "Requests of a foreign Host or Origin write a few log lines a second and their number.",
 	"client/forwarded-certificate":               "Certificates in headers count only from a configured proxy.",
+	"client/id-as-sent":                          "An answer has the JSON-RPC id of its request exactly as it was sent, or the request is refused for it.",
 	"client/http2-floods":                        "A flood of HTTP/2 frames ends its connection or does nothing, and others are answered.",
 	"client/http2-rapid-reset":                   "Requests that are reset at once run no more calls than a connection may have streams.",
 	"client/http2-unread":                        "An HTTP/2 connection that takes no byte of what it asked for is closed.",

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -30,6 +31,9 @@ func (h *Handler) call(t *tool.Tool) sdk.ToolHandler {
 			call.Log = quieter(level, call.Log)
 		}
 		if token := req.Params.GetProgressToken(); token != nil {
+			if raw, ok := ctx.Value(tokenKey{}).(jsontext.Value); ok {
+				token = json.RawMessage(raw) // as the client has it
+			}
 			call.Progress = func(done, total float64, message string) {
 				_ = req.Session.NotifyProgress(ctx, &sdk.ProgressNotificationParams{ // who has gone is told nothing
 					ProgressToken: token, Progress: done, Total: total, Message: message})
@@ -53,6 +57,10 @@ func (h *Handler) call(t *tool.Tool) sdk.ToolHandler {
 		}
 		return out, nil
 	}
+}
+
+func errorText(text string) *sdk.CallToolResult {
+	return &sdk.CallToolResult{IsError: true, Content: []sdk.Content{&sdk.TextContent{Text: text}}}
 }
 
 // newer reports whether the request is of the first revision in which capabilities

@@ -131,6 +131,10 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, direct func(http.
 	if h.opts.Traced != nil {
 		h.opts.Traced(r, msg.told(r))
 	}
+	if !msg.goodID() {
+		h.refuseID(w, r, &msg)
+		return
+	}
 	switch d := h.admit(r, &msg); {
 	case d.Reason == auth.ToolDenied:
 		// A denied tool is not refused here: to the SDK it is unknown, because
@@ -177,9 +181,10 @@ func (h *Handler) bySDK(w http.ResponseWriter, r *http.Request, m *message, body
 			return
 		}
 	}
+	id, r := m.standIns(r)
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
-	jw := &jsonWriter{ResponseWriter: w, request: r, failed: func(e *jsonrpc.Error) { h.failed(r, m, e) }}
+	jw := &jsonWriter{ResponseWriter: w, request: r, id: id, failed: func(e *jsonrpc.Error) { h.failed(r, m, e) }}
 	if m.method == methodInitialize {
 		jw.session = h.sessions.begin(auth.DecisionFrom(r.Context()))
 	}
@@ -269,10 +274,6 @@ func failure(err error) (*sdk.CallToolResult, error) {
 		return errorText(needs.Error()), nil
 	}
 	return nil, errors.New(answer.Internal.Message)
-}
-
-func errorText(text string) *sdk.CallToolResult {
-	return &sdk.CallToolResult{IsError: true, Content: []sdk.Content{&sdk.TextContent{Text: text}}}
 }
 
 // encode fills the content with the structured result as text where there is

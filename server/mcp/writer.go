@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 
 	"github.com/sangate/sangate/server/answer"
@@ -13,10 +14,11 @@ import (
 
 // A jsonWriter turns the SDK's errors in plain text into the one error body of
 // the gate, and what it makes of a request that was cut off into the answer that
-// says why. Everything else passes.
+// says why. A response gets the id of its request. Everything else passes.
 type jsonWriter struct {
 	http.ResponseWriter
 	request *http.Request
+	id      jsontext.Value       // of the request, for which the SDK has another; nil: none
 	session string               // begun by the request, if it succeeds
 	failed  func(*jsonrpc.Error) // hears of errors of JSON-RPC in what is written; may be nil
 	began   bool
@@ -114,7 +116,10 @@ func (w *jsonWriter) Write(p []byte) (int, error) {
 	if w.stream {
 		w.deadline(time.Now().Add(eventDeadline))
 	}
-	return w.ResponseWriter.Write(p)
+	if err := w.withID(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // Flush lets event streams through.
