@@ -159,6 +159,7 @@ var Promises = map[string]string{
 	"upstream/answer-of-one-call":         "An answer that cannot be read, or whose client has gone, ends its own call only.",
 	"upstream/answers-share":              "The answers of one backend hold bounded memory at once, until its calls have returned.",
 	"upstream/bad-tool-left-out-alone":    "An invalid tool is left out without affecting other tools or tenants.",
+	"upstream/command-restarts":           "A command that ends again and again is started again ever later, and one that leaves its process group is ended.",
 	"upstream/command-that-reads-nothing": "A command that does not read its input holds no request beyond its own end, and is started again.",
 	"upstream/crl-bytes":                  "No bytes in place of a CRL crash the server or count as a list.",
 	"upstream/event-stream":               "Event streams are read within bounds.",

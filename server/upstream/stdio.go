@@ -33,6 +33,13 @@ func (s *Server) spawn(ctx context.Context) (link, error) {
 		s.scrub.UseSecret(secret)
 		cmd.Env = append(cmd.Env, s.conf.CredentialEnv+"="+secret.Value)
 	}
+	s.mu.Lock()
+	err := s.restarts.due(time.Now())
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	begun := time.Now()
 	p, err := start(cmd, s.log, s.scrub)
 	if err != nil {
 		return nil, err
@@ -57,6 +64,9 @@ func (s *Server) spawn(ctx context.Context) (link, error) {
 	// Told at once when it ends by itself: the next look starts it again.
 	s.background.Go(func() {
 		<-p.done
+		s.mu.Lock()
+		s.restarts.note(time.Since(begun), time.Now())
+		s.mu.Unlock()
 		s.drop(l) // others may hold its output open: nothing else would tell
 		s.Wake()
 	})
@@ -99,7 +109,8 @@ func start(cmd *exec.Cmd, log *slog.Logger, scrub *credential.Scrubber) (*proces
 	return p, nil
 }
 
-// stop ends the process, with all it has started, and waits for it.
+// stop ends the process, with all it has started, and waits for it. What has left its group stays, but for the process
+// itself.
 func (p *process) stop() {
 	p.once.Do(func() {
 		_ = p.in.Close()
@@ -108,6 +119,7 @@ func (p *process) stop() {
 		case <-time.After(commandGrace):
 		}
 		killGroup(p.cmd)
+		_ = p.cmd.Process.Kill()
 		<-p.done
 		_ = p.out.Close()
 	})

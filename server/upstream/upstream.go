@@ -74,6 +74,8 @@ type Server struct {
 	offer   *offer
 	up      bool
 	lastErr error
+
+	restarts restarts // of its command
 }
 
 // A link is a connection to an upstream in one of the protocols.
