@@ -18,8 +18,8 @@ import (
 	"github.com/sangate/sangate/server/credential"
 )
 
-// answering is a shell script that answers initialize and tools/list, and ends.
-const answering = `while read -r m; do
+// answersAndEnds is a shell script that answers initialize and tools/list, and ends.
+const answersAndEnds = `while read -r m; do
 id=$(expr "$m" : '.*"id":\([0-9]*\)')
 case $m in
 *'"initialize"'*) echo '{"jsonrpc":"2.0","id":'$id',"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"x","version":"1"}}}';;
@@ -48,7 +48,7 @@ func command(t *testing.T, script string) (s *Server, started func() int) {
 //
 // Holds: upstream/command-restarts
 func TestCommandThatEndsIsPaced(t *testing.T) {
-	s, started := command(t, answering)
+	s, started := command(t, answersAndEnds)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); s.Run(ctx) }()
