@@ -5,10 +5,13 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/sangate/sangate/pki/contain"
+	"github.com/sangate/sangate/server/answer"
 	"github.com/sangate/sangate/server/tool"
 )
 
@@ -46,7 +49,7 @@ func (h *Handler) newServer(view *tool.View) *sdk.Server {
 		opts.CompletionHandler = h.complete(view)
 	}
 	s := sdk.NewServer(&sdk.Implementation{Name: "sangate", Version: h.opts.Version}, opts)
-	s.AddReceivingMiddleware(onlyDirect)
+	s.AddReceivingMiddleware(h.contained, onlyDirect)
 	for _, t := range view.Tools {
 		h.addTool(s, t)
 	}
@@ -67,6 +70,19 @@ func onlyDirect(next sdk.MethodHandler) sdk.MethodHandler {
 			return nil, invalidParams("Send subscriptions/listen with notifications alone, as revision 2026-07-28 has it, and Accept: application/json, text/event-stream.")
 		}
 		return next(ctx, method, req)
+	}
+}
+
+// contained answers a request in which the SDK panics: it runs in a goroutine of the SDK, and would end the process.
+func (h *Handler) contained(next sdk.MethodHandler) sdk.MethodHandler {
+	return func(ctx context.Context, method string, req sdk.Request) (res sdk.Result, err error) {
+		if panicked := contain.Do(h.opts.Logger, "answer a request by the MCP SDK", func() error {
+			res, err = next(ctx, method, req)
+			return nil
+		}); panicked != nil {
+			return nil, errors.New(answer.Internal.Message)
+		}
+		return res, err
 	}
 }
 

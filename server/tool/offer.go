@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 
 	"github.com/sangate/sangate/server/accepted"
 )
@@ -31,6 +32,9 @@ type Resource struct {
 	Read func(ctx context.Context, uri string, call *Call) (*Result, error)
 	// Complete proposes values of a variable of the template; nil: none.
 	Complete Completer
+
+	pattern *regexp.Regexp // of a template, by Compile
+	fixed   string         // that all URIs of the template begin with
 }
 
 // A Prompt is one that clients of the Model Context Protocol can get. The policy
@@ -97,6 +101,9 @@ func (o *Offer) check() error {
 		if err := accepted.Resource(r.Described, r.Template); err != nil {
 			return fmt.Errorf("resource %q: %w", r.Name, err)
 		}
+		if err := r.Compile(); err != nil {
+			return fmt.Errorf("resource %q: %w", r.Name, err)
+		}
 	}
 	for _, p := range o.Prompts {
 		if !ValidName.MatchString(p.Name) || p.Get == nil || !json.Valid(p.Described) {
@@ -109,7 +116,7 @@ func (o *Offer) check() error {
 	return nil
 }
 
-// Compile checks what a program offers, and prepares the tools in it.
+// Compile checks what a program offers, and prepares the tools and resources in it.
 func (o *Offer) Compile() error {
 	for _, t := range o.Tools {
 		if err := t.Compile(); err != nil {

@@ -212,8 +212,12 @@ func (v *vetting) resource(e entry, uri string, template bool) error {
 	read := func(ctx context.Context, uri string, _ *tool.Call) (*tool.Result, error) {
 		return s.exchange(ctx, "resources/read", "", func(ctx context.Context, l link) (*tool.Result, error) { return l.read(ctx, uri) })
 	}
-	v.out.Resources = append(v.out.Resources, &tool.Resource{Name: s.conf.Prefix + plainName(e.Name), URI: uri,
-		Template: template, Described: e.raw, Owner: v.out.owner, Upstream: s.conf.Name, Read: read})
+	r := &tool.Resource{Name: s.conf.Prefix + plainName(e.Name), URI: uri, Template: template, Described: e.raw,
+		Owner: v.out.owner, Upstream: s.conf.Name, Read: read}
+	if err := r.Compile(); err != nil {
+		return err
+	}
+	v.out.Resources = append(v.out.Resources, r)
 	return nil
 }
 
