@@ -130,6 +130,7 @@ var Promises = map[string]string{
 	"stranger/request-smuggling":  "One request is never read as two.",
 	"stranger/signature-cost":     "The signatures that our own verification checks for one chain are limited by cost.",
 	"stranger/signature-count":    "The signatures that crypto/x509 may check for one chain are counted and bounded before it begins.",
+	"stranger/returning-networks": "Clients of networks that had a client accepted before get a handshake slot ahead of strangers of however many networks.",
 	"stranger/silent-connections": "Silent connections of one source displace only each other.",
 	"stranger/silent-crowds": "10,000 silent connections of one address, or 2,000 of as many addresses, leave every other client " +
 		"answered.",

@@ -116,6 +116,7 @@ func (l *listener) handshake(ctx context.Context, c *connection, conn *tls.Conn)
 		return
 	}
 	l.metrics.Handshake(&state)
+	l.handshakes.Accepted(c.from)
 	c.slot = nil
 	c.holder = holderOf(c.snapshot, c.peer)
 	c.used.Store(time.Now().UnixNano())

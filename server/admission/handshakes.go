@@ -14,7 +14,8 @@ import (
 // have waited too long for their client in total are dropped, however often it sent
 // something. Free slots go to the network that holds fewest, of its addresses to the one
 // that holds fewest, and there to the oldest waiter: whoever has many addresses mostly has
-// them in one network.
+// them in one network. Networks that a client was accepted from before come first
+// while they hold few slots, so that strangers of however many networks do not keep them out.
 type Handshakes struct {
 	max, perAddress, perNetwork int
 	stall                       time.Duration
@@ -23,6 +24,7 @@ type Handshakes struct {
 	slots     map[*Slot]struct{}
 	addresses tallies
 	networks  tallies
+	accepted  recent    // networks
 	waiting   []*waiter // the oldest first
 	looked    time.Time // when stalled ones were last looked for
 }
@@ -129,18 +131,24 @@ func (h *Handshakes) free(s *Slot) {
 	h.grant()
 }
 
-// grant gives free slots to those who wait, by what their network and address hold.
-// Callers hold mu.
+// Accepted notes that a client of the address has proved who it is.
+func (h *Handshakes) Accepted(address netip.Prefix) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.accepted.add(NetworkOf(address))
+}
+
+// grant gives free slots to those who wait, by what their network and address hold. The
+// last ones are for those who come first. Callers hold mu.
 func (h *Handshakes) grant() {
 	for len(h.slots) < h.max {
+		reserved := len(h.slots) >= h.max-h.few()
 		best := -1
 		for i, w := range h.waiting {
-			if w.slot.inAddress.held < h.perAddress && w.slot.inNet.held < h.perNetwork &&
-				(best < 0 || w.slot.compare(h.waiting[best].slot.origin) < 0) {
+			o := w.slot.origin
+			if o.inAddress.held < h.perAddress && o.inNet.held < h.perNetwork && (h.first(o) || !reserved) &&
+				(best < 0 || h.compare(o, h.waiting[best].slot.origin) < 0) {
 				best = i
-			}
-			if best >= 0 && h.waiting[best].slot.inNet.held == 0 {
-				break // nobody holds fewer
 			}
 		}
 		if best < 0 {
@@ -168,11 +176,11 @@ func (h *Handshakes) dropStalled() {
 			if stalled < h.stall {
 				continue
 			}
-			if victim == nil || cmp.Or(s.compare(victim.origin), cmp.Compare(stalled, longest)) > 0 {
+			if victim == nil || cmp.Or(h.compare(s.origin, victim.origin), cmp.Compare(stalled, longest)) > 0 {
 				victim, longest = s, stalled
 			}
 		}
-		if victim == nil || !slices.ContainsFunc(h.waiting, func(w *waiter) bool { return w.slot.inNet.held <= victim.inNet.held }) {
+		if victim == nil || !slices.ContainsFunc(h.waiting, func(w *waiter) bool { return h.compareNetworks(w.slot.origin, victim.origin) <= 0 }) {
 			return
 		}
 		victim.dropped = true

@@ -89,3 +89,51 @@ func TestHandshakeSlotsByNetwork(t *testing.T) {
 		}
 	})
 }
+
+// Strangers of however many networks keep no client out whose network had one accepted
+// before: it has a slot at once, and it is not the first to give way.
+//
+// Holds: stranger/returning-networks
+func TestAcceptedNetworksComeFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := admission.NewHandshakes(32, 24, time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		h.Accepted(address(1))
+		var gone int
+		granted := make(chan *admission.Slot, 1000)
+		for i := range 1000 { // each says hello, and nothing more
+			go func() {
+				if s, ok := h.Acquire(ctx, address(100+i), func() { gone++ }); ok {
+					s.Waits(time.Now())
+					granted <- s
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := len(granted); n != 30 {
+			t.Errorf("strangers have %d of 32 slots, want 30", n)
+		}
+		begun := time.Now()
+		for range 2 {
+			s, ok := h.Acquire(ctx, address(1), func() { t.Error("the client was dropped for strangers") })
+			if !ok || time.Since(begun) > 0 {
+				t.Fatalf("a slot: %t, after %v", ok, time.Since(begun))
+			}
+			s.Waits(time.Now())
+		}
+		third := make(chan bool, 1)
+		go func() { // is one of many
+			_, ok := h.Acquire(ctx, address(1), func() {})
+			third <- ok
+		}()
+		synctest.Wait()
+		if len(third) > 0 {
+			t.Error("the network has more slots ahead of others than are for it")
+		}
+		time.Sleep(2 * time.Second)
+		if gone < 30 {
+			t.Errorf("%d strangers gave way, want 30 and more", gone)
+		}
+	})
+}
