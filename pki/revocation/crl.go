@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"math/big"
 	"time"
 )
@@ -40,16 +41,30 @@ type CRL struct {
 	Name       string   // the file or URL it was read from, where a Source did
 	Points     []string // URIs of its distribution point, if it names one
 
-	scope   scope
-	names   []pointName // of its distribution point; empty: it is about all of its kind
-	wide    bool        // its point says nothing that a certificate would have to name
-	entries table[serial, revoked]
+	id       listKey
+	sum      [sha256.Size]byte // of the bytes it came in, where a Source read it
+	outdated bool              // a newer one was in force
+	scope    scope
+	names    []pointName // of its distribution point; empty: it is about all of its kind
+	wide     bool        // its point says nothing that a certificate would have to name
+	entries  table[serial, revoked]
 }
 
 // A scope says which certificates of the issuer a list is about.
 type scope struct {
 	point              string // distribution point, DER
 	userOnly, authOnly bool
+}
+
+// A listKey says whose list it is and about what: of two lists with the same one, the
+// newer counts, and otherwise both.
+type listKey struct {
+	issuer issuerKey
+	scope  [sha256.Size]byte
+}
+
+func (s scope) hash() [sha256.Size]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "%t %t %s", s.userOnly, s.authOnly, s.point))
 }
 
 // A revoked is what a list says of one serial number.
@@ -80,14 +95,14 @@ func (c *CRL) covers(ca bool) bool {
 	return !(ca && c.scope.userOnly) && !(!ca && c.scope.authOnly)
 }
 
-// replaces reports why c must not take the place of held, a list that came from
-// the same place before: going back to an older one would un-revoke.
+// replaces reports why c must not take the place of held, a list of the same issuer and
+// scope: going back to an older one would un-revoke.
 func (c *CRL) replaces(held *CRL) error {
 	if c.ThisUpdate.Before(held.ThisUpdate) {
-		return errors.New("it is older than the list held: this update " + stamp(c.ThisUpdate) + " before " + stamp(held.ThisUpdate))
+		return fmt.Errorf("it is older than the list held: this update %s before %s", stamp(c.ThisUpdate), stamp(held.ThisUpdate))
 	}
-	if issuerKeyOf(c.Issuer) != issuerKeyOf(held.Issuer) || held.Number == nil {
-		return nil // numbers of two issuers cannot be compared
+	if held.Number == nil {
+		return nil
 	}
 	if c.Number == nil {
 		return errors.New("it has no number, and the list held has number " + held.Number.String())

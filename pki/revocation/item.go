@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sangate/sangate/pki/contain"
@@ -32,25 +30,27 @@ type origin interface {
 	kept()
 }
 
-// An item is one list of a Source.
+// An item is one file or URL of a Source.
 type item struct {
 	name   string
 	from   origin
 	source *Source
-	kept   string // how the files begin that lists are kept in; empty: they are not
 	again  chan struct{}
-	held   atomic.Pointer[CRL]
-	others atomic.Pointer[[]*CRL] // of issuers that signed here before
 
-	mu       sync.Mutex // one look at a time; guards what follows
-	sum      [sha256.Size]byte
-	failed   int // looks in a row
-	restored bool
+	served  map[listKey]int // by the order in which they were first seen; guarded by source.mu
+	unsaved bool            // that changed; guarded by source.mu
+
+	mu     sync.Mutex // one look at a time; guards what follows
+	sum    [sha256.Size]byte
+	failed int // looks in a row
 }
 
 func newItem(s *Source, name string, from origin) *item {
-	return &item{name: name, from: from, source: s, again: make(chan struct{}, 1)}
+	return &item{name: name, from: from, source: s, again: make(chan struct{}, 1), served: make(map[listKey]int)}
 }
+
+// list returns the list that the item stands for; nil: none yet.
+func (it *item) list() *CRL { return it.source.current.Load().own[it.name] }
 
 func (it *item) run(ctx context.Context) {
 	anew, pause := false, it.begin()
@@ -75,7 +75,7 @@ func (it *item) run(ctx context.Context) {
 func (it *item) begin() time.Duration {
 	it.mu.Lock()
 	defer it.mu.Unlock()
-	if it.held.Load() == nil {
+	if it.list() == nil {
 		return 0
 	}
 	return it.pause()
@@ -101,15 +101,15 @@ func (it *item) refresh(ctx context.Context, anew bool) (time.Duration, error) {
 		it.failed = 0
 	}
 	it.tell(ctx, outcome, err)
-	it.source.opts.OnUpdate(Update{Name: it.name, Outcome: outcome, Err: err, List: it.held.Load()})
+	it.source.opts.OnUpdate(Update{Name: it.name, Outcome: outcome, Err: err, List: it.list()})
 	return it.pause(), err
 }
 
 func (it *item) look(ctx context.Context, anew bool) (Outcome, error) {
-	opts := &it.source.opts
-	anew = anew || it.held.Load() == nil
-	it.restore()
-	held := it.held.Load()
+	s := it.source
+	anew = anew || it.list() == nil
+	s.restore()
+	s.sweep()
 	data, err := it.from.read(ctx, anew)
 	if err != nil {
 		return Failed, err
@@ -118,76 +118,54 @@ func (it *item) look(ctx context.Context, anew bool) (Outcome, error) {
 	if data != nil {
 		sum = sha256.Sum256(data)
 	}
-	now := opts.Now()
-	if held != nil && sum == it.sum && !anew {
+	if it.list() != nil && sum == it.sum && !anew {
 		it.from.kept()
-		if now.After(held.NextUpdate) {
-			return Stale, fmt.Errorf("still the list that ended at %s: %w", stamp(held.NextUpdate), ErrStale)
-		}
-		return Unchanged, nil
+		return it.state(Unchanged)
 	}
-	next, err := ParseCRL(data, opts.Issuers(), now)
+	next, stale := ParseCRL(data, s.issuers(), s.opts.Now())
 	if next == nil {
+		return Refused, stale
+	}
+	next.Name, next.sum = it.name, sum
+	before := it.list()
+	changed, err := s.hold(it, next)
+	it.keep(next, data, changed)
+	if err != nil {
 		return Refused, err
 	}
-	next.Name = it.name
-	if held != nil {
-		if err := next.replaces(held); err != nil {
-			return Refused, err
-		}
-	}
-	same := held != nil && sum == it.sum
 	it.sum = sum
 	it.from.kept()
-	if !same {
-		it.keep(next, data)
-	}
-	if !same || !sameIssuer(held, next) {
-		it.hold(next)
+	if own := it.list(); before != nil && own.id == before.id && next.id != own.id && next.id.issuer == own.id.issuer {
+		s.opts.Logger.WarnContext(ctx, "a CRL of another scope came from here; the one held stays beside it", "name", it.name)
 	}
 	switch {
-	case err != nil: // ErrStale
-		return Stale, err
-	case same:
-		return Unchanged, nil
+	case stale != nil:
+		return Stale, stale
+	case changed:
+		return it.state(Loaded)
 	}
-	return Loaded, nil
+	return it.state(Unchanged)
 }
 
-// maxOthers bounds the lists of earlier issuers that one place keeps.
-const maxOthers = 8
-
-// hold puts a list in force. That of another issuer which stood in its place
-// stays beside it: a CA that has changed its key signs lists with the new one at
-// once, and certificates of the old one are still about. It ends by itself.
-func (it *item) hold(next *CRL) {
-	others := slices.DeleteFunc(slices.Clone(it.earlier()), func(c *CRL) bool { return sameList(c, next) })
-	if held := it.held.Load(); held != nil && !sameList(held, next) {
-		others = append(others, held)
+func (it *item) keep(list *CRL, data []byte, changed bool) {
+	if changed {
+		it.source.keep(list, data)
 	}
-	others = others[max(0, len(others)-maxOthers):]
-	it.others.Store(&others)
-	it.held.Store(next)
-	it.source.publish()
+	it.source.keepPlace(it)
 }
 
-func (it *item) earlier() []*CRL {
-	if others := it.others.Load(); others != nil {
-		return *others
+// state returns the outcome of a look that brought what it should, unless the list that
+// the item stands for has ended.
+func (it *item) state(outcome Outcome) (Outcome, error) {
+	if own := it.list(); it.source.opts.Now().After(own.NextUpdate) {
+		return Stale, fmt.Errorf("still the list that ended at %s: %w", stamp(own.NextUpdate), ErrStale)
 	}
-	return nil
+	return outcome, nil
 }
-
-// sameList reports whether one of them can take the place of the other.
-func sameList(a, b *CRL) bool {
-	return issuerKeyOf(a.Issuer) == issuerKeyOf(b.Issuer) && a.scope == b.scope
-}
-
-func sameIssuer(a, b *CRL) bool { return a.Issuer.Equal(b.Issuer) }
 
 func (it *item) tell(ctx context.Context, outcome Outcome, err error) {
 	log := it.source.opts.Logger.With("name", it.name)
-	held := it.held.Load()
+	held := it.list()
 	if held != nil {
 		log = log.With("entries", held.Len(), "this_update", held.ThisUpdate, "next_update", held.NextUpdate)
 	}
@@ -207,7 +185,7 @@ func (it *item) tell(ctx context.Context, outcome Outcome, err error) {
 // more than Every; after a failure, a backoff. Jitter only shortens it.
 func (it *item) pause() time.Duration {
 	every := it.source.opts.Every
-	held := it.held.Load()
+	held := it.list()
 	if it.failed > 0 || held == nil {
 		backoff := firstBackoff << min(max(it.failed-1, 0), 20)
 		return jitter(min(backoff, every), 0.5)

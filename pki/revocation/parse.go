@@ -39,6 +39,7 @@ func ParseCRL(data []byte, issuers []*x509.Certificate, now time.Time) (*CRL, er
 	if err := c.readExtensions(head); err != nil {
 		return nil, err
 	}
+	c.id = listKey{issuerKeyOf(c.Issuer), c.scope.hash()}
 	// A list named after the CA is of a point that each of its certificates has (RFC 5280, 6.3.3, last paragraph).
 	c.wide = c.scope.point == "" || c.at([]pointName{{form: directoryForm(c.Issuer.RawSubject)}})
 	switch {

@@ -75,7 +75,7 @@ func (r Result) Detail() string {
 		if r.issuer != nil {
 			fmt.Fprintf(&b, ": %q", r.issuer.Subject)
 		}
-		if r.list != nil {
+		if r.list != nil && !r.list.outdated {
 			fmt.Fprintf(&b, ", ended at %s", stamp(r.list.NextUpdate))
 		}
 		if len(r.points) > 0 {

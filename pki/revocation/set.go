@@ -28,6 +28,9 @@ type SetOptions struct {
 	// distribution point and whose issuer's lists are of parts, as it might be
 	// on the missing one.
 	Missing []string
+	// Held is where the lists are from; nil: each list given counts as one that
+	// must be current, for a certificate that names no distribution point.
+	Held *Holdings
 }
 
 // A Set is all that is known of revocation at one time. It is immutable.
@@ -37,30 +40,47 @@ type SetOptions struct {
 // points, the list must be about one of them or about all (RFC 5280, 6.3.3). In any
 // mode, who is on some list of its issuer is revoked. A set of a denylist alone is Soft.
 type Set struct {
-	lists map[issuerKey][]*CRL
+	lists map[issuerKey]issuerLists
 	deny  []*Denylist
 	opts  SetOptions
+}
+
+// issuerLists are those of one issuer.
+type issuerLists struct {
+	lists  []listed
+	absent bool // one that was held is not
+}
+
+type listed struct {
+	*CRL
+	required bool // a file or URL stands for it
 }
 
 // NewSet joins lists and denylists, of which any may be nil. Of two lists about the
 // same certificates the newer counts. An issuer that splits its list by
 // distribution point must be given with all the parts.
 func NewSet(lists []*CRL, deny []*Denylist, opts SetOptions) *Set {
-	s := &Set{lists: make(map[issuerKey][]*CRL), opts: opts}
+	s := &Set{lists: make(map[issuerKey]issuerLists), opts: opts}
 	for _, d := range deny {
 		if d != nil {
 			s.deny = append(s.deny, d)
 		}
 	}
-	for _, c := range lists {
-		key := issuerKeyOf(c.Issuer)
-		same := slices.IndexFunc(s.lists[key], func(o *CRL) bool { return o.scope == c.scope })
-		switch {
-		case same < 0:
-			s.lists[key] = append(s.lists[key], c)
-		case s.lists[key][same].olderThan(c):
-			s.lists[key][same] = c
+	held := opts.Held
+	if held != nil {
+		for issuer := range held.absent {
+			s.lists[issuer] = issuerLists{absent: true}
 		}
+	}
+	for _, c := range lists {
+		of := s.lists[c.id.issuer]
+		next := listed{c, held == nil || held.required[c.id]}
+		if same := slices.IndexFunc(of.lists, func(o listed) bool { return o.id == c.id }); same < 0 {
+			of.lists = append(of.lists, next)
+		} else if of.lists[same].olderThan(c) {
+			of.lists[same] = next
+		}
+		s.lists[c.id.issuer] = of
 	}
 	return s
 }
@@ -108,20 +128,21 @@ func (s *Set) CheckChain(chain []*x509.Certificate, names []pki.SAN, now time.Ti
 // checkCert answers for one certificate. On any list of its issuer it is revoked, whatever
 // the list is about and however old it is.
 func (s *Set) checkCert(c *certKeys, depth int, now time.Time) Result {
-	lists := s.lists[c.issuerKey]
+	of := s.lists[c.issuerKey]
+	lists := of.lists
 	if len(lists) > 0 && !c.numbered {
 		return Result{Depth: depth, issuer: c.issuer, why: "its serial number is longer than a list can hold"}
 	}
 	for _, list := range lists {
 		if entry, found := list.entries.find(c.number); found {
-			return Result{Status: Revoked, Depth: depth, list: list, entry: entry, issuer: c.issuer}
+			return Result{Status: Revoked, Depth: depth, list: list.CRL, entry: entry, issuer: c.issuer}
 		}
 	}
 	if s.opts.Mode == Soft {
 		return Result{Status: Good}
 	}
 	if len(c.points) == 0 {
-		return s.checkPointless(c, lists, depth, now)
+		return s.checkPointless(c, of, depth, now)
 	}
 	var answered reasons
 	var ended *CRL
@@ -131,64 +152,72 @@ func (s *Set) checkCert(c *certKeys, depth int, now time.Time) Result {
 		}
 		switch covered := list.answers(c.points); {
 		case covered == 0:
-		case s.current(list, now):
+		case s.current(list.CRL, now):
 			answered |= covered
 		default:
-			ended = list
+			ended = list.CRL
 		}
 	}
 	switch {
 	case answered == allReasons:
 		return Result{Status: Good}
 	case ended != nil:
-		return Result{Depth: depth, issuer: c.issuer, list: ended, why: whyEnded, points: c.points}
+		return Result{Depth: depth, issuer: c.issuer, list: ended, why: whyNot(ended), points: c.points}
 	case len(lists) > 0:
 		return Result{Depth: depth, issuer: c.issuer, why: "no list of its issuer is about it", points: c.points}
 	}
-	return s.unlisted(c, depth)
+	return s.unlisted(c, of, depth)
 }
 
-const whyEnded = "its issuer's list is past its next update"
+// whyNot says why a list is not current.
+func whyNot(list *CRL) string {
+	if list.outdated {
+		return "its issuer's list is older than one that was in force"
+	}
+	return "its issuer's list is past its next update"
+}
 
 // checkPointless answers for a certificate that names no distribution point: nothing says
 // which of its issuer's lists it would be on. A list about all answers for it, and
 // otherwise all parts together.
-func (s *Set) checkPointless(c *certKeys, lists []*CRL, depth int, now time.Time) Result {
+func (s *Set) checkPointless(c *certKeys, of issuerLists, depth int, now time.Time) Result {
 	var ended *CRL
 	parts := 0
-	for _, list := range lists {
+	for _, list := range of.lists {
 		switch {
 		case !list.covers(c.ca):
-		case !s.current(list, now):
-			ended = list
+		case !s.current(list.CRL, now):
+			if list.required {
+				ended = list.CRL
+			}
 		case list.wide:
 			return Result{Status: Good}
-		default:
+		case list.required:
 			parts++
 		}
 	}
 	switch {
 	case ended != nil:
-		return Result{Depth: depth, issuer: c.issuer, list: ended, why: whyEnded}
+		return Result{Depth: depth, issuer: c.issuer, list: ended, why: whyNot(ended)}
 	case parts == 0:
-		return s.unlisted(c, depth)
-	case len(s.opts.Missing) > 0:
+		return s.unlisted(c, of, depth)
+	case of.absent || len(s.opts.Missing) > 0:
 		return Result{Depth: depth, issuer: c.issuer, why: "it names no distribution point, and not all lists are there"}
 	}
 	return Result{Status: Good}
 }
 
 // unlisted answers for a certificate whose issuer has no list about its kind.
-func (s *Set) unlisted(c *certKeys, depth int) Result {
+func (s *Set) unlisted(c *certKeys, of issuerLists, depth int) Result {
 	switch {
 	case depth == 0:
 		return Result{issuer: c.issuer, why: "there is no list of its issuer"}
-	case len(s.opts.Missing) > 0:
+	case of.absent || len(s.opts.Missing) > 0:
 		return Result{Depth: depth, issuer: c.issuer, why: "there is no list of its issuer, and not all lists are there"}
 	}
 	return Result{Status: Good}
 }
 
 func (s *Set) current(list *CRL, now time.Time) bool {
-	return !now.After(list.NextUpdate.Add(s.opts.Grace))
+	return !list.outdated && !now.After(list.NextUpdate.Add(s.opts.Grace))
 }

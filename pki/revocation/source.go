@@ -3,14 +3,12 @@ package revocation
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,12 +21,19 @@ import (
 type SourceOptions struct {
 	// Files and URLs (http, https) of one list each, DER or PEM.
 	Files, URLs []string
-	// Dir keeps the lists of URLs, for a start while they are not to be had;
-	// made where it is missing. Empty: they are not kept.
-	Dir string
+	// Dir keeps the lists, by issuer and scope, for a start while they are not
+	// to be had; made where it is missing. Empty: they are not kept.
+	Dir      string
+	ReadOnly bool // nothing is written to Dir
 	// Issuers returns the CA certificates that lists may be signed by; asked at
 	// each load. Lists of intermediates need the intermediates here.
 	Issuers func() []*x509.Certificate
+	// Anchors returns the CA certificates that clients are verified by. A kept
+	// list is used if its issuer leads to one of them; Issuers where nil.
+	Anchors func() []*x509.Certificate
+	// Admit, if not nil, is called before a list is put in force, with an error
+	// if one that was in force is newer. It must not call the Source.
+	Admit func(Mark) error
 
 	// Every is the longest time between two looks at a list; 1 h where zero.
 	Every time.Duration
@@ -75,8 +80,17 @@ func Outcomes() []Outcome { return []Outcome{Loaded, Unchanged, Stale, Refused, 
 type Source struct {
 	opts  SourceOptions
 	items []*item
-	lists atomic.Pointer[[]*CRL]
-	mu    sync.Mutex // one publication at a time
+
+	current atomic.Pointer[Holdings]
+
+	restoring, keeping sync.Mutex // before mu; one at a time reads Dir, and writes it
+
+	mu      sync.Mutex // one change at a time; guards what follows
+	inForce map[listKey]*CRL
+	chains  map[issuerKey][]*x509.Certificate // of the issuers of those in force
+	pending []string                          // kept lists that are not in force
+	trusted []*x509.Certificate               // when they were last tried
+	begun   bool                              // Dir has been read
 
 	asking sync.Mutex // guards round
 	round  *round
@@ -107,7 +121,13 @@ func NewSource(opts SourceOptions) (*Source, error) {
 	if opts.Notify == nil {
 		opts.Notify = func([]*CRL) {}
 	}
-	s := &Source{opts: opts, rounds: make(chan *round, 1)}
+	if opts.Anchors == nil {
+		opts.Anchors = opts.Issuers
+	}
+	if opts.Admit == nil {
+		opts.Admit = func(Mark) error { return nil }
+	}
+	s := &Source{opts: opts, rounds: make(chan *round, 1), inForce: make(map[listKey]*CRL), chains: make(map[issuerKey][]*x509.Certificate)}
 	for _, name := range opts.Files {
 		s.items = append(s.items, newItem(s, name, fileOrigin(name)))
 	}
@@ -116,46 +136,37 @@ func NewSource(opts SourceOptions) (*Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		it := newItem(s, origin.name(), origin)
-		if opts.Dir != "" {
-			it.kept = filepath.Join(opts.Dir, fmt.Sprintf("%x", sha256.Sum256([]byte(address))))
-		}
-		s.items = append(s.items, it)
+		s.items = append(s.items, newItem(s, origin.name(), origin))
 	}
 	for i, it := range s.items {
 		if slices.ContainsFunc(s.items[:i], func(o *item) bool { return o.name == it.name }) {
 			return nil, fmt.Errorf("revocation: %s is named twice", it.name)
 		}
 	}
-	s.lists.Store(&[]*CRL{})
+	s.current.Store(s.holdings())
 	return s, nil
 }
 
-// Lists returns the lists held, stale ones too. The slice is not to be changed.
-func (s *Source) Lists() []*CRL { return *s.lists.Load() }
+// Holdings returns what is held.
+func (s *Source) Holdings() *Holdings { return s.current.Load() }
 
-// Held returns the list that is held of each file and URL, by its name; nil: none
+// Lists returns the lists held, stale ones too. The slice is not to be changed.
+func (s *Source) Lists() []*CRL { return s.Holdings().Lists }
+
+// Held returns the list that each file and URL stands for, by its name; nil: none
 // yet.
 func (s *Source) Held() iter.Seq2[string, *CRL] {
 	return func(yield func(string, *CRL) bool) {
 		for _, it := range s.items {
-			if !yield(it.name, it.held.Load()) {
+			if !yield(it.name, it.list()) {
 				return
 			}
 		}
 	}
 }
 
-// Missing names the files and URLs no list is held of, for [SetOptions].
-func (s *Source) Missing() []string {
-	var names []string
-	for name, list := range s.Held() {
-		if list == nil {
-			names = append(names, name)
-		}
-	}
-	return names
-}
+// Missing names the files and URLs no list is held of.
+func (s *Source) Missing() []string { return s.Holdings().Missing }
 
 // Load looks at all lists now and returns every error at once. Whatever loads
 // is held. It is for the start, so that there are lists when the door opens;
@@ -230,18 +241,4 @@ func (s *Source) Run(ctx context.Context) error {
 			close(r.done)
 		}
 	}
-}
-
-// publish makes a changed item visible to all.
-func (s *Source) publish() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	lists := make([]*CRL, 0, len(s.items))
-	for _, it := range s.items {
-		if c := it.held.Load(); c != nil {
-			lists = append(append(lists, c), it.earlier()...)
-		}
-	}
-	s.lists.Store(&lists)
-	s.opts.Notify(lists)
 }

@@ -19,7 +19,11 @@ type Held struct {
 func (k *Keeper) Held() Held {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return Held{k.joined.lists, k.joined.file.name, k.joined.file.list, k.joined.store}
+	var lists []*revocation.CRL
+	if k.joined.held != nil {
+		lists = k.joined.held.Lists
+	}
+	return Held{lists, k.joined.file.name, k.joined.file.list, k.joined.store}
 }
 
 // Lists returns the revocation list that is held of each that is configured, by its

@@ -31,7 +31,9 @@ func (k *Keeper) newLists(r config.Revocation, state config.Path) (*revocation.S
 	return revocation.NewSource(revocation.SourceOptions{
 		Files: files, URLs: urls,
 		Dir:       filepath.Join(string(state), "crl"),
+		ReadOnly:  k.still,
 		Issuers:   k.issuers,
+		Anchors:   func() []*x509.Certificate { return *k.anchors.Load() },
 		Transport: listTransport{k},
 		Now:       k.opts.Now,
 		Logger:    k.opts.Logger,
@@ -62,12 +64,14 @@ func (k *Keeper) loadLists(ctx context.Context, p parts) error {
 // noteIssuers keeps the CA certificates of what was loaded for issuers. Where
 // there are others than before, a list that nobody had signed may now do.
 func (k *Keeper) noteIssuers(snap *pki.Snapshot) {
-	list := slices.Clone(snap.Bundle.Certificates())
+	anchors := snap.Bundle.Certificates()
+	list := slices.Clone(anchors)
 	for _, der := range snap.Certificate.Certificate[1:] {
 		if c, err := x509.ParseCertificate(der); err == nil {
 			list = append(list, c)
 		}
 	}
+	k.anchors.Store(&anchors)
 	before := k.cas.Swap(&list)
 	if before != nil && !slices.EqualFunc(*before, list, (*x509.Certificate).Equal) {
 		k.ReadLists()

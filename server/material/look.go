@@ -34,6 +34,7 @@ func Look(ctx context.Context, c *config.Config, clientCA []string, opts Options
 		known = append(known[:len(known):len(known)], chain[1:]...) // they sign lists, too
 	}
 	k.cas.Store(&known)
+	k.anchors.Store(new(snap.Bundle.Certificates()))
 	if k.cur.lists, err = k.newLists(revocationOf(c), c.State); err != nil {
 		return nil, nil, err
 	}

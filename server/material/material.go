@@ -51,6 +51,7 @@ type Keeper struct {
 	still   bool                                // for a look: nothing is fetched
 	trouble error                               // what was wrong with the last one; under the source's lock
 	cas     atomic.Pointer[[]*x509.Certificate] // those that were loaded last, for the lists
+	anchors atomic.Pointer[[]*x509.Certificate] // those of them that clients are verified by
 	seen    atomic.Pointer[[]*x509.Certificate] // issuers in clients' chains whose list was missing
 
 	mu     sync.Mutex

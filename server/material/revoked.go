@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/sangate/sangate/pki"
@@ -18,7 +17,7 @@ import (
 type joined struct {
 	file   denyFile
 	store  *revocation.Denylist
-	lists  []*revocation.CRL
+	held   *revocation.Holdings // nil: no lists are configured
 	mode   revocation.Mode
 	ocsp   *ocsp.Cache
 	hard   bool // of ocsp
@@ -47,9 +46,11 @@ func (k *Keeper) revocation(cur parts) (pki.Revocation, error) {
 	defer k.mu.Unlock()
 	r := revocationOf(cur.config)
 	next := joined{store: k.denied, ocsp: cur.ocsp, hard: r.OCSP == "hard"}
+	var lists []*revocation.CRL
 	var missing []string
 	if cur.lists != nil {
-		next.lists, missing = cur.lists.Lists(), cur.lists.Missing()
+		next.held = cur.lists.Holdings()
+		lists, missing = next.held.Lists, next.held.Missing
 	}
 	if r.CRLMode == "soft" || len(r.CRL) == 0 {
 		next.mode = revocation.Soft
@@ -64,10 +65,11 @@ func (k *Keeper) revocation(cur parts) (pki.Revocation, error) {
 	}
 	was := &k.joined
 	if was.result != nil && next.file == was.file && next.store == was.store && next.mode == was.mode &&
-		next.ocsp == was.ocsp && next.hard == was.hard && slices.Equal(next.lists, was.lists) {
+		next.ocsp == was.ocsp && next.hard == was.hard && next.held == was.held {
 		return was.result, err
 	}
-	set := revocation.NewSet(next.lists, []*revocation.Denylist{next.file.list, next.store}, revocation.SetOptions{Missing: missing, Mode: next.mode})
+	set := revocation.NewSet(lists, []*revocation.Denylist{next.file.list, next.store},
+		revocation.SetOptions{Missing: missing, Mode: next.mode, Held: next.held})
 	next.result = &revoked{set: set, ocsp: next.ocsp, hard: next.hard, lists: cur.lists, keeper: k}
 	k.joined = next
 	return next.result, err
