@@ -175,6 +175,7 @@ var Promises = map[string]string{
 	"upstream/ocsp-bytes":                 "No bytes in place of an OCSP answer crash the server or count as good.",
 	"upstream/octopus-answer":             "Answers in the Octopus dialect are valid results or errors.",
 	"upstream/octopus-tool":               "Tools in the Octopus dialect are read as offered or refused.",
+	"upstream/offer-log":                  "An upstream that offers something else at each look does not fill the log.",
 	"upstream/offer-bounded":              "What one upstream offers is bounded in number and size.",
 	"upstream/response-for-another":       "A response counts only for the request with its id.",
 	"upstream/result-injection":           "A result cannot add members to the answer around it.",

@@ -41,7 +41,9 @@ func fakeCommand(t *testing.T, s *Server, results map[string]string) *mcpLink {
 			answer := `"error":{"code":-32601,"message":"not here"}`
 			switch m.Method {
 			case "initialize":
-				answer = `"result":{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"x","version":"1"}}`
+				answer = `"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"x","version":"1"}}`
+			case "tools/list":
+				answer = `"result":{"tools":[],"nextCursor":"more"}`
 			case "tools/call":
 				answer = `"result":` + results[m.Params.Name]
 			}
@@ -62,8 +64,20 @@ func fakeCommand(t *testing.T, s *Server, results map[string]string) *mcpLink {
 }
 
 func quietServer() *Server {
-	return &Server{conf: &config.MCPServer{Name: "x", TimeoutMs: 60_000}, log: slog.New(slog.DiscardHandler),
+	return &Server{conf: &config.MCPServer{Name: "x", TimeoutMs: 60_000}, log: slog.New(slog.DiscardHandler), told: slog.New(slog.DiscardHandler),
 		scrub: credential.NewScrubber(), opts: Options{OnExchange: func(context.Context, string, time.Duration) {}}}
+}
+
+// TestPagesAreBounded checks that a list of which each page is empty but for a cursor is not read for ever.
+//
+// Holds: upstream/offer-bounded
+func TestPagesAreBounded(t *testing.T) {
+	s := quietServer()
+	l := fakeCommand(t, s, nil)
+	defer l.close()
+	if _, err := l.look(t.Context()); err == nil || !strings.Contains(err.Error(), "more than 1000 pages") {
+		t.Errorf("look = %v, want an error of too many pages", err)
+	}
 }
 
 // TestCommandAnswersAreCounted checks that what the answers of a command take is counted for the requests they are for,

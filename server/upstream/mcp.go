@@ -90,7 +90,7 @@ func (s *Server) streamable(ctx context.Context, endpoint string) (link, error) 
 func (s *Server) session(ctx context.Context, transport sdk.Transport, end func()) (*mcpLink, error) {
 	l := &mcpLink{end: end, log: s.log}
 	client := sdk.NewClient(&sdk.Implementation{Name: "sangate", Version: s.opts.Version}, &sdk.ClientOptions{
-		Logger:                     s.log,
+		Logger:                     s.told,
 		Capabilities:               &sdk.ClientCapabilities{}, // nobody is there to be asked
 		ToolListChangedHandler:     func(context.Context, *sdk.ToolListChangedRequest) { s.Wake() },
 		PromptListChangedHandler:   func(context.Context, *sdk.PromptListChangedRequest) { s.Wake() },
@@ -103,6 +103,7 @@ func (s *Server) session(ctx context.Context, transport sdk.Transport, end func(
 		},
 		MultiRoundTrip: &sdk.MultiRoundTripOptions{Disabled: true},
 	})
+	client.AddSendingMiddleware(countPages)
 	session, err := client.Connect(ctx, transport, nil)
 	if err != nil {
 		end()
@@ -115,6 +116,7 @@ func (s *Server) session(ctx context.Context, transport sdk.Transport, end func(
 func (l *mcpLink) look(ctx context.Context) (*listing, error) {
 	ctx, looks := new(intake.Source).Begin(ctx) // beside the calls: it does not wait for them
 	defer looks.End(0)
+	ctx = context.WithValue(ctx, pagesKey{}, new(int))
 	out := &listing{}
 	caps := l.session.InitializeResult().Capabilities
 	if caps == nil {

@@ -57,6 +57,7 @@ type Server struct {
 	conf *config.MCPServer
 	opts Options
 	log  *slog.Logger
+	told *slog.Logger // the same, for what it may cause at each look
 	wake chan struct{}
 
 	scrub *credential.Scrubber // knows the secrets sent to the upstream, for what comes back
@@ -91,7 +92,8 @@ type link interface {
 // New makes an upstream.
 func New(conf *config.MCPServer, opts Options) *Server {
 	scrub := credential.NewScrubber(append(opts.Guard.Secrets(), conf.Secrets...)...)
-	return &Server{conf: conf, opts: opts, log: slog.New(scrub.Handler(opts.Logger.Handler())).With("upstream", conf.Name), scrub: scrub,
+	log := slog.New(scrub.Handler(opts.Logger.Handler())).With("upstream", conf.Name)
+	return &Server{conf: conf, opts: opts, log: log, told: offerLog(log), scrub: scrub,
 		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 }
 
@@ -180,9 +182,9 @@ func (s *Server) failed(err error) {
 	}
 	s.mu.Unlock()
 	if was || first {
-		s.log.Error("upstream is unavailable; what it offered last stays, marked so", "err", err)
+		s.told.Error("upstream is unavailable; what it offered last stays, marked so", "err", err)
 	} else {
-		s.log.Debug("upstream is still unavailable", "err", err)
+		s.told.Debug("upstream is still unavailable", "err", err)
 	}
 	if was {
 		s.opts.Changed()
@@ -202,10 +204,10 @@ func (s *Server) found(ctx context.Context, list *listing, owner string) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("vetting the offer: %w", err)
 		}
-		s.log.Info("upstream found", "tools", len(next.Tools), "resources", len(next.Resources), "prompts", len(next.Prompts), "of", len(list.tools))
+		s.told.Info("upstream found", "tools", len(next.Tools), "resources", len(next.Resources), "prompts", len(next.Prompts), "of", len(list.tools))
 	} else if !was {
 		next = old.marked(true)
-		s.log.Info("upstream is back")
+		s.told.Info("upstream is back")
 	}
 	s.mu.Lock()
 	s.up, s.lastErr, s.offer = true, nil, next

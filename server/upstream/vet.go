@@ -98,7 +98,7 @@ func (s *Server) vet(ctx context.Context, list *listing, owner string) *offer {
 		v.leave("offer", "the rest", beyond("at most %d bytes are read", maxTotal), 1)
 	}
 	if v.out.missing > 0 {
-		s.log.Warn("parts of the upstream's offer left out", "count", v.out.missing)
+		s.told.Warn("parts of the upstream's offer left out", "count", v.out.missing)
 	}
 	return v.out
 }
@@ -171,7 +171,7 @@ func (v *vetting) leave(kind, name string, err error, n int) {
 	if kind == "tool" {
 		args = append(args, "tool", left.Name)
 	}
-	v.s.log.Warn("part of the upstream's offer left out", args...)
+	v.s.told.Warn("part of the upstream's offer left out", args...)
 }
 
 func cut(s string, limit int) string {
