@@ -168,6 +168,7 @@ var Promises = map[string]string{
 	"upstream/hostile-discovery":          "A discovery document counts only for the issuer that was asked.",
 	"upstream/hostile-key-set":            "A key set with unusual keys yields only usable public keys.",
 	"upstream/hostile-offer":              "No offer of an upstream crashes the server.",
+	"upstream/http2-frames":               "What a server sends over HTTP/2 that no request explains is read at a bounded rate.",
 	"upstream/inside-address":             "Addresses inside the network are dialled only if allowed.",
 	"upstream/library-lines":              "What servers make the Go libraries log is counted, without their bytes, in the gate's log.",
 	"upstream/log-line":                   "Standard error of a command cannot forge a log line.",

@@ -32,7 +32,7 @@ const maxLeft = 100
 // declare makes the tools that the configuration declares, and those of documents.
 // It waits for documents that are new, or have other options, until wait is over.
 func (p *Plan) declare(ctx context.Context, wait time.Duration) error {
-	p.toolOptions = httptool.Options{Client: p.client(egress.Target{}), Resolver: p.resolver,
+	p.toolOptions = httptool.Options{Client: p.client(egress.Target{HTTP2: true}), Resolver: p.resolver,
 		Authorizer: p.authorizer, Scrubber: p.scrubber()}
 	var err error
 	if p.declared, err = httptool.Tools(p.conf.Tools.HTTP, p.toolOptions); err != nil {

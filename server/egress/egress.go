@@ -172,21 +172,35 @@ type Target struct {
 	Timeout time.Duration  // of a whole exchange; 0: what the context says
 	// Certificate is asked for ours, at each handshake that wants one; nil: none.
 	Certificate func() (*tls.Certificate, error)
+	// HTTP2 is for servers that are asked often: connections are kept, speak HTTP/2 if the
+	// server does, and are paced. Others speak HTTP/1.1, in which a server sends nothing
+	// that was not asked for.
+	HTTP2 bool
+	// Dial wraps the guard's DialContext; nil: it is used as it is.
+	Dial func(DialFunc) DialFunc
 }
+
+// A DialFunc opens a connection.
+type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Client returns an HTTP client behind the guard. The caller closes its idle
 // connections.
 func (g *Guard) Client(t Target) *http.Client {
+	dial := g.DialContext
+	if t.Dial != nil {
+		dial = t.Dial(dial)
+	}
 	transport := &http.Transport{
-		DialContext:            g.DialContext,
+		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{RootCAs: cmp.Or(t.Roots, g.roots), MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    10 * time.Second,
-		ForceAttemptHTTP2:      true,
+		Protocols:              new(http.Protocols),
 		MaxIdleConnsPerHost:    16,
-		IdleConnTimeout:        90 * time.Second,
+		IdleConnTimeout:        10 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true, // a bomb is no way to a small body
 	}
+	transport.Protocols.SetHTTP1(true)
 	if g.proxy != nil {
 		transport.Proxy = g.proxyFor
 		transport.OnProxyConnectResponse = proxyAnswered
@@ -196,11 +210,19 @@ func (g *Guard) Client(t Target) *http.Client {
 			return t.Certificate()
 		}
 	}
-	return &http.Client{
+	client := &http.Client{
 		Timeout:       t.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return ErrRedirect },
 		Transport:     transport,
 	}
+	if t.HTTP2 {
+		transport.Protocols.SetHTTP2(true)
+		transport.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: window}
+		transport.IdleConnTimeout = 90 * time.Second
+		transport.DialContext = pace(dial)
+		client.Transport = pacing{transport}
+	}
+	return client
 }
 
 // CheckURL reports why a URL is none to go out to: that is https, or plain http

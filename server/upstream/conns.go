@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"sync"
+
+	"github.com/sangate/sangate/server/egress"
 )
 
 // conns are the connections to an upstream that are open. A transport closes those
@@ -14,10 +16,8 @@ type conns struct {
 	ended bool
 }
 
-type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
-
 // dial returns a dial whose connections close ends.
-func (c *conns) dial(dial dialFunc) dialFunc {
+func (c *conns) dial(dial egress.DialFunc) egress.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		raw, err := dial(ctx, network, address)
 		if err != nil {

@@ -20,15 +20,13 @@ import (
 // client returns an HTTP client to the upstream: behind the guard, with the gate's
 // certificate and this moment's credential.
 func (s *Server) client() *http.Client {
-	var target egress.Target
+	target := egress.Target{HTTP2: true, Dial: s.conns.dial}
 	if s.conf.CA != "" {
 		target.Roots, _ = egress.Roots([]byte(s.conf.CA)) // was checked
 	}
 	target.Certificate = Certificate(s.conf.ClientCertificate, s.opts.Certificate)
 	client := s.opts.Guard.Client(target)
-	base := client.Transport.(*http.Transport)
-	base.DialContext = s.conns.dial(base.DialContext)
-	client.Transport = &authorized{server: s, base: base}
+	client.Transport = &authorized{server: s, base: client.Transport.(roundTripper)}
 	return client
 }
 
@@ -57,7 +55,13 @@ func Certificate(c *config.ClientCertificate, own func() (*tls.Certificate, erro
 // for the credential again after a 401.
 type authorized struct {
 	server *Server
-	base   *http.Transport
+	base   roundTripper
+}
+
+// roundTripper is the part of http.Transport that is used.
+type roundTripper interface {
+	http.RoundTripper
+	CloseIdleConnections()
 }
 
 // forgetter is a resolver that holds secrets for a while.
