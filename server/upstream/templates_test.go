@@ -17,7 +17,7 @@ import (
 // Holds: upstream/hostile-offer
 func TestCostlyTemplatesLeftOut(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
-	s := &Server{conf: &config.MCPServer{Name: "u"}, log: log, scrub: credential.NewScrubber()}
+	s := &Server{conf: &config.MCPServer{Name: "u"}, log: log, told: log, scrub: credential.NewScrubber()}
 	var list []json.RawMessage
 	for i, uri := range []string{
 		"{" + strings.Repeat("a,", 1010) + "a}",
