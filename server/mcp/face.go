@@ -18,7 +18,8 @@ import (
 // has made it once.
 type face struct {
 	server  *sdk.Server
-	answers sync.Map // answerKey → []byte, the result alone
+	reads   *sdk.Server // of resources
+	answers sync.Map    // answerKey → []byte, the result alone
 }
 
 // An answerKey is what the answer to a method depends on, beside the view.
@@ -34,7 +35,15 @@ func (h *Handler) face(r *http.Request) *face {
 }
 
 // server is for the SDK, which asks twice for every request.
-func (h *Handler) server(r *http.Request) *sdk.Server { return h.face(r).server }
+func (h *Handler) server(r *http.Request) *sdk.Server {
+	if r.Context().Value(readsKey{}) != nil {
+		return h.face(r).reads
+	}
+	return h.face(r).server
+}
+
+// readsKey is in the context of requests that read a resource.
+type readsKey struct{}
 
 // answer returns the result of a method, or nil where the SDK has none.
 func (f *face) answer(h *Handler, r *http.Request, key answerKey) []byte {
@@ -105,4 +114,6 @@ func (w *recorder) Write(p []byte) (int, error) {
 }
 
 // newFace makes the face of a view.
-func (h *Handler) newFace(view *tool.View) any { return &face{server: h.newServer(view)} }
+func (h *Handler) newFace(view *tool.View) any {
+	return &face{server: h.newServer(view), reads: h.newReads(view)}
+}

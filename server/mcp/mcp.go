@@ -182,6 +182,9 @@ func (h *Handler) bySDK(w http.ResponseWriter, r *http.Request, m *message, body
 		}
 	}
 	id, r := m.standIns(r)
+	if m.method == methodRead && !m.response {
+		r = r.WithContext(context.WithValue(r.Context(), readsKey{}, true))
+	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
 	jw := &jsonWriter{ResponseWriter: w, request: r, id: id, failed: func(e *jsonrpc.Error) { h.failed(r, m, e) }}

@@ -28,11 +28,8 @@ const (
 // newServer makes the SDK server of a view.
 func (h *Handler) newServer(view *tool.View) *sdk.Server {
 	capabilities := &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{ListChanged: true}, Logging: &sdk.LoggingCapabilities{}}
-	opts := &sdk.ServerOptions{
-		Logger:       unheard,
-		Capabilities: capabilities,
-		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope = "private" },
-	}
+	opts := serverOptions()
+	opts.Capabilities = capabilities
 	if len(view.Resources) > 0 {
 		capabilities.Resources = &sdk.ResourceCapabilities{ListChanged: true}
 	}
@@ -60,6 +57,13 @@ func (h *Handler) newServer(view *tool.View) *sdk.Server {
 		h.addPrompt(s, p)
 	}
 	return s
+}
+
+func serverOptions() *sdk.ServerOptions {
+	return &sdk.ServerOptions{
+		Logger:       unheard,
+		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope = "private" },
+	}
 }
 
 // onlyDirect keeps the SDK from opening streams of its own: nothing would be told
@@ -111,38 +115,22 @@ func (h *Handler) describe(t *tool.Tool) *sdk.Tool {
 	return out
 }
 
-// addResource adds a resource or template. The SDK panics on a URI that is none.
+// addResource adds a resource or template to the lists. The SDK panics on a URI that is none.
 func (h *Handler) addResource(s *sdk.Server, r *tool.Resource) {
 	defer h.leftOut("resource", r.Name)
-	read := func(ctx context.Context, req *sdk.ReadResourceRequest) (*sdk.ReadResourceResult, error) {
-		call, err := h.callOf(ctx, methodRead, r.Name, req.ClientCapabilities(), req.Params.InputResponses, req.Params.RequestState)
-		if err != nil {
-			return nil, err
-		}
-		args, err := json.Marshal(map[string]string{"uri": req.Params.URI})
-		if err != nil {
-			return nil, err
-		}
-		out := new(sdk.ReadResourceResult)
-		res, err := h.other(ctx, Use{Read, r.Name, r.Upstream, args, sdk.ResourceNotFoundError(req.Params.URI)}, out, func(ctx context.Context) (*tool.Result, error) { return r.Call(ctx, req.Params.URI, call) })
-		if err == nil && len(res.Asks) > 0 {
-			out.InputRequests, out.RequestState, err = h.asked(ctx, methodRead, r.Name, res)
-		}
-		return out, err
-	}
 	if r.Template {
 		var described sdk.ResourceTemplate
 		if err := json.Unmarshal(r.Described, &described); err != nil {
 			panic(err)
 		}
-		s.AddResourceTemplate(&described, read)
+		s.AddResourceTemplate(&described, nil) // nothing is read there: see newReads
 		return
 	}
 	var described sdk.Resource
 	if err := json.Unmarshal(r.Described, &described); err != nil {
 		panic(err)
 	}
-	s.AddResource(&described, read)
+	s.AddResource(&described, nil)
 }
 
 func (h *Handler) addPrompt(s *sdk.Server, p *tool.Prompt) {

@@ -20,6 +20,8 @@ type Catalog struct {
 	tools     []*Tool // by name
 	byName    map[string]*Tool
 	resources []*Resource
+	vacant    []*Resource          // of sources that were not asked yet
+	since     map[*Resource]uint64 // when its source got its URI, see claim; 0: the gate's own
 	prompts   []*Prompt
 	views     sync.Map // *tenant.Tenant → *View
 }
@@ -75,6 +77,9 @@ type View struct {
 	Prompts   []*Prompt
 	byName    map[string]*Tool
 	list      []byte
+	vacant    []*Resource          // what others may not be read in the place of
+	since     map[*Resource]uint64 // the catalog's
+	reading   reading
 
 	mu      sync.Mutex
 	without map[string]*View // by what they lack
@@ -115,7 +120,7 @@ func (v *View) Without(hidden []string, all bool) *View {
 		return w
 	}
 	kept := func(name string) bool { return !all && !slices.Contains(hidden, name) }
-	w := &View{byName: make(map[string]*Tool)}
+	w := &View{byName: make(map[string]*Tool), vacant: v.vacant, since: v.since}
 	for _, t := range v.Tools {
 		if kept(t.Name) {
 			w.Tools = append(w.Tools, t)
@@ -168,7 +173,7 @@ func (c *Catalog) View(t *tenant.Tenant) *View {
 	if v, ok := c.views.Load(t); ok {
 		return v.(*View)
 	}
-	v := &View{byName: make(map[string]*Tool)}
+	v := &View{byName: make(map[string]*Tool), since: c.since}
 	allows := func(name, owner string, builtin bool) bool {
 		return (owner == "" || owner == t.ID) && t.Allows(name, builtin)
 	}
@@ -181,6 +186,11 @@ func (c *Catalog) View(t *tenant.Tenant) *View {
 	for _, r := range c.resources {
 		if allows(r.Name, r.Owner, false) {
 			v.Resources = append(v.Resources, r)
+		}
+	}
+	for _, r := range c.vacant {
+		if allows(r.Name, r.Owner, false) {
+			v.vacant = append(v.vacant, r)
 		}
 	}
 	for _, p := range c.prompts {

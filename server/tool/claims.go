@@ -14,9 +14,16 @@ const (
 // resources.
 type claimed struct{ kind, name string }
 
+// A claim is that of a source to a name.
+type claim struct {
+	source   string
+	since    uint64    // counts up: who has had a name longest has the least
+	resource *Resource // of that name, as it was last
+}
+
 // Claims say which source has each name: the one that had it first and has offered it
 // ever since. They are immutable; nil are none.
-type Claims map[claimed]string
+type Claims map[claimed]claim
 
 // after returns the claims that hold on: those of sources that still offer the name,
 // or that are configured and were not asked yet.
@@ -36,28 +43,27 @@ func (c Claims) after(offers []*Offer, sources []string) Claims {
 		}
 		offered[o.Source] = names
 	}
-	for name, source := range c {
-		if names, asked := offered[source]; names[name] || !asked && slices.Contains(sources, source) {
-			next[name] = source
+	for name, held := range c {
+		if names, asked := offered[held.source]; names[name] || !asked && slices.Contains(sources, held.source) {
+			next[name] = held
 		}
 	}
 	return next
 }
 
-// take claims a name for a source, or returns who has it.
-func (c Claims) take(kind, name, source string) (holder string, ok bool) {
-	key := claimed{kind, name}
-	if holder, taken := c[key]; taken && holder != source {
-		return holder, false
+// last returns since when the newest claim is held.
+func (c Claims) last() (since uint64) {
+	for _, held := range c {
+		since = max(since, held.since)
 	}
-	c[key] = source
-	return source, true
+	return since
 }
 
 // A joint is a catalog in the making.
 type joint struct {
 	next   *Catalog
 	claims Claims
+	last   uint64             // the newest of claims
 	has    map[claimed]string // what is in it: by whom
 	twice  []Collision
 }
@@ -67,8 +73,13 @@ type joint struct {
 func (j *joint) admits(kind, shown, name, source string) bool {
 	with, taken := j.has[claimed{kind, name}]
 	if !taken && source != "" {
-		holder, ok := j.claims.take(kind, name, source)
-		with, taken = holder, !ok
+		held, ok := j.claims[claimed{kind, name}]
+		if !ok {
+			j.last++
+			held = claim{source: source, since: j.last}
+			j.claims[claimed{kind, name}] = held
+		}
+		with, taken = held.source, held.source != source
 	}
 	if taken {
 		j.twice = append(j.twice, Collision{shown, name, source, with})
@@ -78,6 +89,26 @@ func (j *joint) admits(kind, shown, name, source string) bool {
 	return true
 }
 
+// hold notes since when the source of a resource has its URI.
+func (j *joint) hold(r *Resource) {
+	name := claimed{kindResource, r.URI}
+	if held, ok := j.claims[name]; ok {
+		j.next.since[r] = held.since
+		held.resource = r
+		j.claims[name] = held
+	}
+}
+
+// vacate notes what sources have that were not asked yet.
+func (j *joint) vacate() {
+	for name, held := range j.claims {
+		if _, offered := j.has[name]; !offered && held.resource != nil {
+			j.next.vacant = append(j.next.vacant, held.resource)
+			j.next.since[held.resource] = held.since
+		}
+	}
+}
+
 // Join returns a catalog that has what sources offer, too, with the claims that are
 // then in force and with what is left out. What the gate itself has, whose source is
 // "", goes first. Every other name stays with the source that has it by the claims
@@ -85,8 +116,13 @@ func (j *joint) admits(kind, shown, name, source string) bool {
 // another gets none of its calls, wherever it stands in the configuration. A name that
 // nobody has goes to the first offer. sources are all that are configured: one that is
 // not among the offers was not asked yet, and keeps what it had.
+//
+// A URI that several have by their resources and templates is read as [View.Resource]
+// has it.
 func (c *Catalog) Join(offers []*Offer, sources []string, before Claims) (*Catalog, Claims, []Collision) {
-	j := &joint{next: &Catalog{byName: make(map[string]*Tool, len(c.tools))}, claims: before.after(offers, sources), has: make(map[claimed]string)}
+	j := &joint{next: &Catalog{byName: make(map[string]*Tool, len(c.tools)), since: make(map[*Resource]uint64)},
+		claims: before.after(offers, sources), has: make(map[claimed]string)}
+	j.last = j.claims.last()
 	for _, t := range c.tools {
 		j.has[claimed{kindTool, t.Name}] = ""
 		j.next.add(t)
@@ -100,6 +136,7 @@ func (c *Catalog) Join(offers []*Offer, sources []string, before Claims) (*Catal
 		for _, r := range o.Resources {
 			if j.admits(kindResource, kindOf(r), r.URI, o.Source) {
 				j.next.resources = append(j.next.resources, r)
+				j.hold(r)
 			}
 		}
 		for _, p := range o.Prompts {
@@ -108,6 +145,7 @@ func (c *Catalog) Join(offers []*Offer, sources []string, before Claims) (*Catal
 			}
 		}
 	}
+	j.vacate()
 	j.next.sort()
 	return j.next, j.claims, j.twice
 }

@@ -16,7 +16,7 @@ func (r *Resource) Compile() error {
 	if !r.Template {
 		return nil
 	}
-	if n := strings.Count(r.URI, "{") + strings.Count(r.URI, ","); n > maxVariables {
+	if r.Variables() > maxVariables {
 		return fmt.Errorf("a template of more than %d variables", maxVariables)
 	}
 	t, err := uritemplate.New(r.URI)
@@ -26,6 +26,14 @@ func (r *Resource) Compile() error {
 	r.pattern = t.Regexp()
 	r.fixed, _, _ = strings.Cut(r.URI, "{")
 	return nil
+}
+
+// Variables returns how many variables a template has at most.
+func (r *Resource) Variables() int {
+	if !r.Template {
+		return 0
+	}
+	return strings.Count(r.URI, "{") + strings.Count(r.URI, ",")
 }
 
 // matches reports whether a template has the URI.

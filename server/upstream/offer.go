@@ -15,6 +15,7 @@ const (
 	maxDescription = 32 << 10 // bytes, of one entry as JSON without schemas
 	maxSchema      = 1 << 20  // bytes
 	maxURI         = 2 << 10  // bytes, of a resource or template
+	maxVariables   = 1000     // of all templates: each read is compared with them
 	maxTotal       = 32 << 20 // bytes of all entries
 	maxValues      = 300_000  // JSON values in all schemas; all of Stripe's API has 80,000
 )

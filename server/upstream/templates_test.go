@@ -27,12 +27,15 @@ func TestCostlyTemplatesLeftOut(t *testing.T) {
 	} {
 		list = append(list, json.RawMessage(fmt.Sprintf(`{"name":"t%d","uriTemplate":%q}`, i, uri)))
 	}
+	for i := range maxVariables {
+		list = append(list, json.RawMessage(fmt.Sprintf(`{"name":"m%d","uriTemplate":"m%d:{a}"}`, i, i)))
+	}
 	out := s.vet(t.Context(), &listing{templates: list}, "")
-	if len(out.Resources) != 1 || out.Resources[0].URI != "docs://{a}/{b}" {
-		t.Errorf("%d templates taken, want that of two variables", len(out.Resources))
+	if n := len(out.Resources); n != maxVariables-1 || out.Resources[0].URI != "docs://{a}/{b}" {
+		t.Errorf("%d templates taken, want one of two variables and %d of one", n, maxVariables-2)
 	}
 	const want = "variables"
-	if len(out.left) != 3 || !strings.Contains(out.left[0].Why, want) || !strings.Contains(out.left[1].Why, want) {
+	if len(out.left) != 5 || !strings.Contains(out.left[0].Why, want) || !strings.Contains(out.left[1].Why, want) {
 		t.Errorf("left out: %v", out.left)
 	}
 }

@@ -63,10 +63,11 @@ func reasonOf(err error) Reason {
 
 // A vetting checks one listing.
 type vetting struct {
-	s      *Server
-	out    *offer
-	names  map[string]bool
-	values int // JSON values in the schemas taken so far
+	s         *Server
+	out       *offer
+	names     map[string]bool
+	values    int // JSON values in the schemas taken so far
+	variables int // of the templates taken so far
 }
 
 // vet makes tools, resources and prompts of a listing. Invalid entries, and those
@@ -217,6 +218,10 @@ func (v *vetting) resource(e entry, uri string, template bool) error {
 	if err := r.Compile(); err != nil {
 		return err
 	}
+	if v.variables+r.Variables() > maxVariables {
+		return beyond("all templates together have more than %d variables", maxVariables)
+	}
+	v.variables += r.Variables()
 	v.out.Resources = append(v.out.Resources, r)
 	return nil
 }
