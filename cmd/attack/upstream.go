@@ -59,6 +59,7 @@ func upstreamCases() []kase {
 		}, `{}`),
 		eventStream("endless-event-stream", "data: "+strings.Repeat("x", 1000)),
 		eventStream("endless-events", ": comment\n\n"),
+		controlFrames(),
 	}
 }
 

@@ -43,7 +43,7 @@ func BenchmarkCall(b *testing.B) {
 	tl := madeWith(b, httptool.Definition{Credential: "c", Input: json.RawMessage(`{"type":"object","additionalProperties":false,"required":["id"],"properties":{"id":{"type":"integer","minimum":1}}}`),
 		Request: httptool.Request{URL: srv.URL + "/api/v2/tickets/{args.id}.json", Query: map[string]string{"include": `"users"`}}, Response: "response.body.ticket"},
 		vault)
-	client := egress.New(egress.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}).Client(egress.Target{})
+	client := egress.New(egress.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}).Client(egress.Target{HTTP2: true})
 	defer client.CloseIdleConnections()
 	bare := func() time.Duration {
 		start := time.Now()

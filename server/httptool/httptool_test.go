@@ -48,7 +48,7 @@ func madeWith(t testing.TB, def httptool.Definition, resolver credential.Resolve
 	for _, err := range errs {
 		t.Fatal(err)
 	}
-	client := egress.New(egress.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}).Client(egress.Target{})
+	client := egress.New(egress.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}).Client(egress.Target{HTTP2: true})
 	t.Cleanup(client.CloseIdleConnections)
 	made, err := p.Tool(httptool.Options{Client: client, Resolver: resolver, Authorizer: credential.NewAuthorizer(client, time.Now)})
 	if err != nil {
