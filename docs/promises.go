@@ -51,6 +51,7 @@ var Promises = map[string]string{
 		"more, by default as well.",
 	"client/revocation-wait":                "A client whose revocation status is awaited gives its handshake slot up to a client that waits for one.",
 	"client/revoked-before-body":            "A caller refused between the head and the body of a request starts no tool and changes nothing.",
+	"client/intermediates-shared":           "However many intermediates one CA below a root has its clients show, lists of other CAs' intermediates are verified.",
 	"client/revoked-stays-revoked":          "Who is on a revocation list stays refused when the CA changes its intermediate, splits its list or is away, and through restarts.",
 	"client/revoked-certificate":            "A revoked certificate is refused, on open connections as well.",
 	"client/schema-check-cost":              "The check of arguments has bounded cost.",

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sangate/sangate/pki/contain"
@@ -40,6 +41,8 @@ type item struct {
 	served  map[listKey]int // by the order in which they were first seen; guarded by source.mu
 	unsaved bool            // that changed; guarded by source.mu
 
+	unsigned atomic.Bool // what came last was not signed by a known issuer
+
 	mu     sync.Mutex // one look at a time; guards what follows
 	sum    [sha256.Size]byte
 	failed int // looks in a row
@@ -70,6 +73,14 @@ func (it *item) run(ctx context.Context) {
 	}
 }
 
+// lookAnew tells run to look at once, whether the list seems changed or not.
+func (it *item) lookAnew() {
+	select {
+	case it.again <- struct{}{}:
+	default: // told already
+	}
+}
+
 // begin returns how long to wait for the first look. A look that somebody waits for
 // may be under way.
 func (it *item) begin() time.Duration {
@@ -94,6 +105,7 @@ func (it *item) refresh(ctx context.Context, anew bool) (time.Duration, error) {
 	if ctx.Err() != nil && outcome == Failed {
 		return 0, fmt.Errorf("%s: %w", it.name, ctx.Err())
 	}
+	it.unsigned.Store(errors.Is(err, ErrIssuer))
 	if err != nil {
 		it.failed++
 		err = fmt.Errorf("%s: %w", it.name, err)

@@ -120,6 +120,17 @@ func (s *Set) Check(k *Keys, now time.Time) Result {
 	return result
 }
 
+// Knows reports whether there is a list of the issuer of each certificate but the last two:
+// the anchor, and what it signed.
+func (s *Set) Knows(k *Keys) bool {
+	for i := range k.certs[:max(0, len(k.certs)-2)] {
+		if len(s.lists[k.certs[i].issuerKey].lists) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // CheckChain is [Set.Check] of a chain that is not kept.
 func (s *Set) CheckChain(chain []*x509.Certificate, names []pki.SAN, now time.Time) Result {
 	return s.Check(KeysOf(chain, names), now)

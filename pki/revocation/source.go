@@ -95,6 +95,7 @@ type Source struct {
 	asking sync.Mutex // guards round
 	round  *round
 	rounds chan *round
+	found  chan struct{} // an issuer that was not known
 }
 
 // NewSource checks the options. It reads nothing yet.
@@ -127,7 +128,8 @@ func NewSource(opts SourceOptions) (*Source, error) {
 	if opts.Admit == nil {
 		opts.Admit = func(Mark) error { return nil }
 	}
-	s := &Source{opts: opts, rounds: make(chan *round, 1), inForce: make(map[listKey]*CRL), chains: make(map[issuerKey][]*x509.Certificate)}
+	s := &Source{opts: opts, rounds: make(chan *round, 1), found: make(chan struct{}, 1),
+		inForce: make(map[listKey]*CRL), chains: make(map[issuerKey][]*x509.Certificate)}
 	for _, name := range opts.Files {
 		s.items = append(s.items, newItem(s, name, fileOrigin(name)))
 	}
@@ -187,40 +189,7 @@ func (s *Source) Load(ctx context.Context) error {
 // after a file changed, or the issuers did. It does not wait.
 func (s *Source) Reload() {
 	for _, it := range s.items {
-		select {
-		case it.again <- struct{}{}:
-		default: // told already
-		}
-	}
-}
-
-// A round is one look at all lists that somebody waits for.
-type round struct {
-	began time.Time
-	done  chan struct{} // closed at its end
-}
-
-// lookAgain is how often LookAgain looks, at most.
-const lookAgain = 10 * time.Second
-
-// LookAgain looks at all lists and returns when that is done or ctx ends: for a
-// certificate whose issuer has no list here, which may be new. However many ask,
-// there is one look in ten seconds. It needs Run to be running.
-func (s *Source) LookAgain(ctx context.Context) {
-	s.asking.Lock()
-	r := s.round
-	if r == nil || s.opts.Now().Sub(r.began) > lookAgain {
-		next := &round{began: s.opts.Now(), done: make(chan struct{})}
-		select {
-		case s.rounds <- next:
-			s.round, r = next, next
-		default: // one is still waiting for its turn
-		}
-	}
-	s.asking.Unlock()
-	select {
-	case <-r.done:
-	case <-ctx.Done():
+		it.lookAnew()
 	}
 }
 
@@ -232,6 +201,7 @@ func (s *Source) Run(ctx context.Context) error {
 	for _, it := range s.items {
 		wg.Go(func() { contain.Loop(ctx, s.opts.Logger, "keep a CRL fresh", it.run) })
 	}
+	wg.Go(func() { contain.Loop(ctx, s.opts.Logger, "look for CRLs of a new issuer", s.lookForFound) })
 	for {
 		select {
 		case <-ctx.Done():

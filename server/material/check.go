@@ -26,6 +26,7 @@ type prepared struct {
 	keys  *revocation.Keys
 	chain []*x509.Certificate
 	asked atomic.Pointer[asked] // nil: not yet
+	noted atomic.Bool           // its issuers were, as one of them has no list
 }
 
 // asked is a chain's entry in a cache; another configuration has another cache.
@@ -64,6 +65,11 @@ func (r *revoked) Check(p any, now time.Time) pki.Finding {
 			return pki.Finding{Reason: pki.RevocationUnknown, Source: ocspName, Detail: detail}
 		}
 	}
+	if r.lists != nil && !chain.noted.Load() && !r.set.Knows(chain.keys) && chain.noted.CompareAndSwap(false, true) {
+		if r.keeper.noteIssuersOf(chain.chain) { // else nobody could verify that list, and nobody would be on it
+			r.lists.IssuerFound()
+		}
+	}
 	if listed.Status == revocation.Unknown {
 		return pki.Finding{Reason: pki.RevocationUnknown, Source: listed.Source(), Detail: listed.Detail()}
 	}
@@ -96,9 +102,7 @@ func (r *revoked) Await(ctx context.Context, p any) pki.Revocation {
 	if r.lists == nil || r.set.CheckChain(chain.chain, nil, r.keeper.opts.Now()).Status != revocation.Unknown {
 		return r
 	}
-	for _, issuer := range chain.chain[1:] {
-		r.keeper.noteIssuer(issuer)
-	}
+	r.keeper.noteIssuersOf(chain.chain)
 	r.lists.LookAgain(ctx)
 	latest, err := r.keeper.revocation(r.keeper.parts())
 	if err != nil || latest == nil {

@@ -78,30 +78,15 @@ func (k *Keeper) noteIssuers(snap *pki.Snapshot) {
 	}
 }
 
-// maxSeen bounds the issuers that clients bring.
-const maxSeen = 64
-
-// noteIssuer keeps a CA certificate of a client's verified chain for issuers: a
-// CA's next intermediate signs lists before anything else here knows it.
-func (k *Keeper) noteIssuer(ca *x509.Certificate) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	var seen []*x509.Certificate
-	if held := k.seen.Load(); held != nil {
-		seen = *held
-	}
-	if len(seen) < maxSeen && !slices.ContainsFunc(seen, ca.Equal) {
-		seen = append(slices.Clone(seen), ca)
-		k.seen.Store(&seen)
-	}
-}
-
 // issuers returns the CA certificates that were loaded last, and those that
 // clients have brought.
 func (k *Keeper) issuers() []*x509.Certificate {
 	all := *k.cas.Load()
 	if seen := k.seen.Load(); seen != nil {
-		all = append(all[:len(all):len(all)], *seen...)
+		all = slices.Clone(all)
+		for _, s := range *seen {
+			all = append(all, s.cert)
+		}
 	}
 	return all
 }

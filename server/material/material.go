@@ -52,7 +52,7 @@ type Keeper struct {
 	trouble error                               // what was wrong with the last one; under the source's lock
 	cas     atomic.Pointer[[]*x509.Certificate] // those that were loaded last, for the lists
 	anchors atomic.Pointer[[]*x509.Certificate] // those of them that clients are verified by
-	seen    atomic.Pointer[[]*x509.Certificate] // issuers in clients' chains whose list was missing
+	seen    atomic.Pointer[[]seenIssuer]        // issuers in clients' chains whose list was missing
 
 	mu     sync.Mutex
 	cur    parts
