@@ -16,7 +16,7 @@ import (
 // Holds: upstream/hostile-offer
 func TestPanicOfSDKFailsOneRequest(t *testing.T) {
 	var log strings.Builder
-	h := New(Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	h := New(Options{Repeated: slog.New(slog.NewTextHandler(&log, nil))})
 	panics := h.contained(func(context.Context, string, sdk.Request) (sdk.Result, error) { panic("regexp: Compile") })
 	res, err := panics(t.Context(), methodRead, nil)
 	if res != nil || err == nil || err.Error() != answer.Internal.Message {

@@ -1,8 +1,10 @@
 package mcp
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -63,13 +65,11 @@ func (h *Handler) read(ctx context.Context, r *tool.Resource, uri string,
 		MIMEType string `json:"mimeType"`
 	}
 	_ = json.Unmarshal(r.Described, &described) // it was checked
-	for _, c := range out.Contents {            // as the SDK fills in
-		if c != nil && c.URI == "" {
-			c.URI = uri
-		}
-		if c != nil && c.MIMEType == "" {
-			c.MIMEType = described.MIMEType
-		}
+	// The SDK panics on null.
+	out.Contents = slices.DeleteFunc(out.Contents, func(c *sdk.ResourceContents) bool { return c == nil })
+	for _, c := range out.Contents { // as the SDK fills in
+		c.URI = cmp.Or(c.URI, uri)
+		c.MIMEType = cmp.Or(c.MIMEType, described.MIMEType)
 	}
 	return out, err
 }

@@ -80,7 +80,7 @@ func onlyDirect(next sdk.MethodHandler) sdk.MethodHandler {
 // contained answers a request in which the SDK panics: it runs in a goroutine of the SDK, and would end the process.
 func (h *Handler) contained(next sdk.MethodHandler) sdk.MethodHandler {
 	return func(ctx context.Context, method string, req sdk.Request) (res sdk.Result, err error) {
-		if panicked := contain.Do(h.opts.Logger, "answer a request by the MCP SDK", func() error {
+		if panicked := contain.Do(h.opts.Repeated, "answer a request by the MCP SDK", func() error {
 			res, err = next(ctx, method, req)
 			return nil
 		}); panicked != nil {
