@@ -136,6 +136,7 @@ var Promises = map[string]string{
 	"stranger/silent-connections": "Silent connections of one source displace only each other.",
 	"stranger/silent-crowds": "10,000 silent connections of one address, or 2,000 of as many addresses, leave every other client " +
 		"answered.",
+	"stranger/unread-handshake":         "A client that does not take what the handshake sends has no turn meanwhile, and its slot goes to another.",
 	"stranger/unvouched-keys":           "No signature is checked by the key of an intermediate certificate before a trust anchor has vouched for it.",
 	"stranger/unproved-key":             "A copied certificate without its key has nobody asked about its revocation, and holds no handshake slot.",
 	"stranger/silent-flood":             "A flood of silent connections keeps nobody out.",

@@ -43,7 +43,9 @@ func (is *issuers) between(sent []*x509.Certificate) (out []*x509.Certificate) {
 			if is.leavesOut(c) {
 				return true
 			}
-			if slices.ContainsFunc(above, func(below *x509.Certificate) bool { return string(below.RawIssuer) == string(c.RawSubject) }) {
+			if slices.ContainsFunc(above, func(below *x509.Certificate) bool {
+				return string(below.RawIssuer) == string(c.RawSubject)
+			}) {
 				out = append(out, c)
 				return true
 			}

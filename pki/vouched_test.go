@@ -31,8 +31,9 @@ func TestUnvouchedKeysCheckNothing(t *testing.T) {
 		"the anchor's name": {RawSubject: top.RawSubject, Subject: top.Subject},
 	} {
 		made := func(n int64, subject string, ca bool, parent *x509.Certificate, by *ecdsa.PrivateKey) *x509.Certificate {
-			return signedWith(t, &x509.Certificate{SerialNumber: big.NewInt(n), Subject: pkix.Name{CommonName: subject}, NotBefore: time.Now().Add(-time.Hour),
-				NotAfter: time.Now().Add(time.Hour), IsCA: ca, BasicConstraintsValid: ca}, parent, key.Public(), by)
+			return signedWith(t, &x509.Certificate{SerialNumber: big.NewInt(n), Subject: pkix.Name{CommonName: subject},
+				NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+				IsCA: ca, BasicConstraintsValid: ca}, parent, key.Public(), by)
 		}
 		high := made(3, "high", true, above, key)
 		low := made(2, "low", true, high, key)
@@ -59,7 +60,8 @@ func TestVouched(t *testing.T) {
 	beside, twin := root.Intermediate(t, "Beside", nil), pkitest.NewCA(t, "High").Intermediate(t, "Low", nil)
 	s := snapshotOf(t, root, root)
 	for _, behind := range [][]*x509.Certificate{
-		{low.Cert, high.Cert}, {high.Cert, low.Cert}, {twin.Cert, beside.Cert, high.Cert, low.Cert}, {low.Cert, root.Cert, high.Cert},
+		{low.Cert, high.Cert}, {high.Cert, low.Cert}, {low.Cert, root.Cert, high.Cert},
+		{twin.Cert, beside.Cert, high.Cert, low.Cert},
 	} {
 		sent := append([]*x509.Certificate{leaf}, behind...)
 		got := s.Bundle.issuersOf(sent).vouched(sent)

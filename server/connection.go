@@ -106,6 +106,9 @@ func (c *connection) Write(p []byte) (int, error) {
 	if c.alert.Sent() {
 		return len(p), nil
 	}
+	if slot := c.slot; slot != nil {
+		return c.writeHandshake(slot, p)
+	}
 	c.sends.Add(1)
 	defer c.sends.Add(1)
 	n := c.out.moved(c.writeNow(p))

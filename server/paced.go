@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"net"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/sangate/sangate/server/admission"
 	"github.com/sangate/sangate/server/turns"
@@ -35,28 +37,56 @@ func (c *connection) readNow(p []byte) int { return c.now(&c.in, p, syscall.RawC
 // writeNow is readNow for writing: it writes what the client takes without a wait.
 func (c *connection) writeNow(p []byte) int { return c.now(&c.out, p, syscall.RawConn.Write, send) }
 
+// writeHandshake writes what is next of the handshake. A client that does not take it at
+// once has neither a turn meanwhile, nor a slot for as long as it likes.
+func (c *connection) writeHandshake(slot *admission.Slot, p []byte) (int, error) {
+	n := moveNow(c.Conn, p, syscall.RawConn.Write, send)
+	if n == len(p) {
+		return n, nil
+	}
+	c.turn.Leave()
+	slot.Waits(time.Now())
+	rest, err := c.Conn.Write(p[n:])
+	slot.Works(time.Now())
+	if ended := c.enterHandshake(); err == nil {
+		err = ended
+	}
+	return n + rest, err
+}
+
 // now moves what can be moved without a wait. locked has the system's descriptor for it.
 func (c *connection) now(f *flow, p []byte, locked func(syscall.RawConn, func(fd uintptr) bool) error,
 	move func(fd uintptr, p []byte) (int, error)) (n int) {
 	if c.turns == nil || f.bytes.Load() <= turns.Large || len(p) == 0 {
 		return 0
 	}
-	sc, ok := c.Conn.(syscall.Conn)
+	if c.turns.Take(context.Background(), c.tenant, c.identity) != nil {
+		return 0
+	}
+	defer c.turns.Give()
+	if n = moveNow(c.Conn, p, locked, move); n == 0 {
+		f.bytes.Store(0) // from here on it waits; who waits learns of errors
+	}
+	return n
+}
+
+// moveNow moves what can be moved without a wait; 0 if that is nothing, or not known.
+func moveNow(of net.Conn, p []byte, locked func(syscall.RawConn, func(fd uintptr) bool) error,
+	move func(fd uintptr, p []byte) (int, error)) (n int) {
+	sc, ok := of.(syscall.Conn)
 	if !ok {
 		return 0
 	}
 	raw, err := sc.SyscallConn()
-	if err != nil || c.turns.Take(context.Background(), c.tenant, c.identity) != nil {
+	if err != nil {
 		return 0
 	}
-	defer c.turns.Give()
-	err = locked(raw, func(fd uintptr) bool {
+	done := locked(raw, func(fd uintptr) bool {
 		n, err = move(fd, p)
 		return true
 	})
-	if err != nil || n <= 0 {
-		f.bytes.Store(0) // from here on it waits; who waits learns of errors
+	if done != nil || err != nil {
 		return 0
 	}
-	return n
+	return max(n, 0)
 }

@@ -210,3 +210,35 @@ func TestHandshakesTakeTurns(t *testing.T) {
 		t.Errorf("a handshake that is over waits for a turn: %v", err)
 	}
 }
+
+// A client that does not take what the handshake writes has no turn meanwhile, and its slot
+// goes to another one.
+//
+// Holds: stranger/unread-handshake
+func TestUnreadHandshakeGivesWay(t *testing.T) {
+	ours, theirs := net.Pipe() // of which each write waits for its reader
+	defer theirs.Close()
+	slots := admission.NewHandshakes(1, 1, 100*time.Millisecond)
+	slot, ok := slots.Acquire(t.Context(), netip.Prefix{}, func() { _ = ours.Close() })
+	if !ok {
+		t.Fatal("no slot")
+	}
+	one := turns.New(1)
+	c := &connection{Conn: ours, handshakes: one, proving: t.Context(), slot: slot}
+	if err := c.enterHandshake(); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() { _, err := c.Write([]byte("x")); written <- err }()
+	takeTurn(t, one)
+	one.Give()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, ok := slots.Acquire(ctx, netip.Prefix{}, func() {}); !ok {
+		t.Error("the handshake keeps its slot")
+		_ = ours.Close()
+	}
+	if err := <-written; !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("%v, want a closed connection", err)
+	}
+}

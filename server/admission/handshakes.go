@@ -180,7 +180,9 @@ func (h *Handshakes) dropStalled() {
 				victim, longest = s, stalled
 			}
 		}
-		if victim == nil || !slices.ContainsFunc(h.waiting, func(w *waiter) bool { return h.compareNetworks(w.slot.origin, victim.origin) <= 0 }) {
+		if victim == nil || !slices.ContainsFunc(h.waiting, func(w *waiter) bool {
+			return h.compareNetworks(w.slot.origin, victim.origin) <= 0
+		}) {
 			return
 		}
 		victim.dropped = true

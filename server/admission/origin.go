@@ -41,7 +41,8 @@ func (t tallies) leave(p netip.Prefix) {
 // enter notes that one more slot or waiter is of the address. Callers hold mu.
 func (h *Handshakes) enter(address netip.Prefix) origin {
 	network := NetworkOf(address)
-	return origin{address: address, inAddress: h.addresses.enter(address), inNet: h.networks.enter(network), accepted: h.accepted.has[network]}
+	return origin{address: address, inAddress: h.addresses.enter(address), inNet: h.networks.enter(network),
+		accepted: h.accepted.has[network]}
 }
 
 // leave notes that one less is. Callers hold mu.
