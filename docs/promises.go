@@ -179,6 +179,7 @@ var Promises = map[string]string{
 	"upstream/octopus-answer":             "Answers in the Octopus dialect are valid results or errors.",
 	"upstream/octopus-tool":               "Tools in the Octopus dialect are read as offered or refused.",
 	"upstream/offer-log":                  "An upstream that offers something else at each look does not fill the log.",
+	"upstream/looks-paced":                "An upstream that says without end that its offer has changed is asked in part of the time only.",
 	"upstream/offer-bounded":              "What one upstream offers is bounded in number and size.",
 	"upstream/response-for-another":       "A response counts only for the request with its id.",
 	"upstream/result-injection":           "A result cannot add members to the answer around it.",

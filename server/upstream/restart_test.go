@@ -111,3 +111,19 @@ func TestCommandThatLeavesItsGroup(t *testing.T) {
 		}
 	}
 }
+
+// TestLooksLeaveTime checks that an upstream which always has something new takes part of one processor only.
+//
+// Holds: upstream/looks-paced
+func TestLooksLeaveTime(t *testing.T) {
+	for _, tt := range []struct{ took, vetting, want time.Duration }{
+		{time.Millisecond, 0, minGap},
+		{time.Second, 0, 4 * time.Second},
+		{time.Second, time.Second, 20 * time.Second},
+		{30 * time.Second, 0, time.Minute},
+	} {
+		if got := gap(tt.took, tt.vetting); got != tt.want {
+			t.Errorf("a look of %v with %v of vetting: the next begins after %v, want %v", tt.took, tt.vetting, got, tt.want)
+		}
+	}
+}

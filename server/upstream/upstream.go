@@ -31,6 +31,8 @@ const (
 	minGap = 250 * time.Millisecond
 	// A look follows another after this many times what vetting its offer took.
 	vettingShare = 20
+	// It begins this many times later than the one before took, but for maxBackoff at most: decoding takes CPU.
+	lookShare = 4
 	minBackoff   = time.Second
 	maxBackoff   = time.Minute
 )
@@ -122,6 +124,7 @@ func (s *Server) Run(ctx context.Context) {
 	for {
 		begun := time.Now()
 		err := s.scrub.Error(s.contained("look at an upstream", func() error { return s.cycle(ctx) }))
+		took := time.Since(begun)
 		if errors.Is(err, contain.ErrPanicked) {
 			s.failed(err)
 		}
@@ -145,11 +148,16 @@ func (s *Server) Run(ctx context.Context) {
 			return
 		}
 		select { // an upstream that changes all the time is looked at no more often than that
-		case <-time.After(max(minGap, vettingShare*s.vetting) - time.Since(begun)):
+		case <-time.After(gap(took, s.vetting) - time.Since(begun)):
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// gap is the least time from the begin of a look to that of the next one.
+func gap(took, vetting time.Duration) time.Duration {
+	return max(minGap, vettingShare*vetting, min(lookShare*took, maxBackoff))
 }
 
 // drop closes the link, where it is still that one.
