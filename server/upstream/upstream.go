@@ -32,9 +32,9 @@ const (
 	// A look follows another after this many times what vetting its offer took.
 	vettingShare = 20
 	// It begins this many times later than the one before took, but for maxBackoff at most: decoding takes CPU.
-	lookShare = 4
-	minBackoff   = time.Second
-	maxBackoff   = time.Minute
+	lookShare  = 4
+	minBackoff = time.Second
+	maxBackoff = time.Minute
 )
 
 // Options of a Server; all must be set.
@@ -125,6 +125,9 @@ func (s *Server) Run(ctx context.Context) {
 		begun := time.Now()
 		err := s.scrub.Error(s.contained("look at an upstream", func() error { return s.cycle(ctx) }))
 		took := time.Since(begun)
+		if err != nil { // it may only have waited; backoff is for that
+			took = 0
+		}
 		if errors.Is(err, contain.ErrPanicked) {
 			s.failed(err)
 		}
