@@ -18,3 +18,6 @@ func anyoneWrites(fs.FileInfo) bool { return false }
 func isMount(string, fs.FileInfo) bool { return false }
 
 func ofOurGroup(fs.FileInfo) bool { return true }
+
+// HasLinks reports whether the file has a second name, where that is known.
+func HasLinks(fs.FileInfo) bool { return false }

@@ -51,3 +51,9 @@ func ofOurGroup(info fs.FileInfo) bool {
 	groups, err := os.Getgroups()
 	return ok && (int(st.Gid) == os.Getegid() || err == nil && slices.Contains(groups, int(st.Gid)))
 }
+
+// HasLinks reports whether the file has a second name.
+func HasLinks(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink > 1
+}

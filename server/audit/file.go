@@ -130,7 +130,7 @@ func (f *file) reopen() error {
 	}
 	info, err := next.Stat()
 	if err == nil {
-		err = vet(f.path, info)
+		err = errors.Join(vet(f.path, info), vetLinks(f.path, info, dir))
 	}
 	if err != nil {
 		_ = next.Close() // nothing was written
@@ -159,6 +159,19 @@ func (f *file) close() error {
 	}
 	err = errors.Join(err, f.open.Close())
 	f.open = nil
+	return err
+}
+
+// vetLinks refuses another name of a file that is elsewhere, in a folder where anybody can make one. Elsewhere a second
+// name does no harm, and anybody may be able to give it one.
+func vetLinks(path string, info fs.FileInfo, dir *os.Root) error {
+	if !info.Mode().IsRegular() || !ownfile.HasLinks(info) {
+		return nil
+	}
+	folder, err := dir.Stat(".")
+	if err == nil && folder.Mode().Perm()&0o022 != 0 {
+		err = fmt.Errorf("%s has a second name by a hard link, in a folder that others can write to: choose another folder", path)
+	}
 	return err
 }
 

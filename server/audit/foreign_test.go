@@ -27,6 +27,14 @@ func TestForeignAuditFileRefused(t *testing.T) {
 		"another's folder": {func(file string) error {
 			return os.Chown(filepath.Dir(file), 65534, 65534)
 		}, "another user"},
+		"hard link": {func(file string) error { return os.Link(file, file+".other") }, ""},
+		"hard link in a folder for all": {func(file string) error {
+			if err := os.Link(file, file+".other"); err != nil {
+				return err
+			}
+			return os.Chmod(filepath.Dir(file), 0o777|os.ModeSticky)
+		}, "hard link"},
+		"sticky folder": {func(file string) error { return os.Chmod(filepath.Dir(file), 0o777|os.ModeSticky) }, ""},
 		"link": {func(file string) error {
 			if err := os.Rename(file, file+".target"); err != nil {
 				return err
