@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,7 +45,7 @@ func TestNetworkDropsItsOwn(t *testing.T) {
 func TestHandshakeSlotsByNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := admission.NewHandshakes(8, 4, time.Second)
-		dropped := 0
+		var dropped atomic.Int32
 		acquire := func(from netip.Prefix, drop func()) *admission.Slot {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
@@ -53,7 +54,7 @@ func TestHandshakeSlotsByNetwork(t *testing.T) {
 		}
 		crowd := make([]*admission.Slot, 6)
 		for i := range crowd {
-			crowd[i] = acquire(crowded(i), func() { dropped++ })
+			crowd[i] = acquire(crowded(i), func() { dropped.Add(1) })
 		}
 		if acquire(crowded(6), func() {}) != nil {
 			t.Fatal("a seventh of eight slots for one network")
@@ -84,8 +85,8 @@ func TestHandshakeSlotsByNetwork(t *testing.T) {
 			s.Waits(time.Now())
 		}
 		time.Sleep(2 * time.Second)
-		if dropped != 3 || len(order) != 3 {
-			t.Errorf("%d stalled handshakes of the network made room for %d, want 3", dropped, len(order))
+		if dropped.Load() != 3 || len(order) != 3 {
+			t.Errorf("%d stalled handshakes of the network made room for %d, want 3", dropped.Load(), len(order))
 		}
 	})
 }
@@ -100,11 +101,11 @@ func TestAcceptedNetworksComeFirst(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		h.Accepted(address(1))
-		var gone int
+		var gone atomic.Int32
 		granted := make(chan *admission.Slot, 1000)
 		for i := range 1000 { // each says hello, and nothing more
 			go func() {
-				if s, ok := h.Acquire(ctx, address(100+i), func() { gone++ }); ok {
+				if s, ok := h.Acquire(ctx, address(100+i), func() { gone.Add(1) }); ok {
 					s.Waits(time.Now())
 					granted <- s
 				}
@@ -132,8 +133,8 @@ func TestAcceptedNetworksComeFirst(t *testing.T) {
 			t.Error("the network has more slots ahead of others than are for it")
 		}
 		time.Sleep(2 * time.Second)
-		if gone < 30 {
-			t.Errorf("%d strangers gave way, want 30 and more", gone)
+		if gone.Load() < 30 {
+			t.Errorf("%d strangers gave way, want 30 and more", gone.Load())
 		}
 	})
 }
