@@ -19,7 +19,7 @@ type reasons uint16
 const allReasons reasons = 0x1fe // bits 1 to 8; bit 0 is unused
 
 // maxCertNames bounds the names of the points of one certificate; more are left out.
-const maxCertNames = 64
+const maxCertNames = 16
 
 // oidPoints identifies cRLDistributionPoints.
 var oidPoints = encoding.ObjectIdentifier{2, 5, 29, 31}

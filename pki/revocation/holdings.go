@@ -68,14 +68,15 @@ func (s *Source) hold(it *item, next *CRL) (changed bool, err error) {
 			return false, err
 		}
 	}
-	if err := s.opts.Admit(next.mark()); err != nil {
+	err = s.opts.Admit(next.mark())
+	if next.outdated = err != nil; next.outdated && held != nil && !held.outdated {
 		return false, err
-	}
+	} // else it counts for those it revokes: that is better than none
 	s.inForce[next.id] = next
 	s.chains[next.id.issuer] = s.chainOf(next.Issuer)
 	s.serve(it, next.id)
 	s.publish()
-	return true, nil
+	return true, err
 }
 
 // room returns an error if a place may not bring one more list. Lists that nobody who is
@@ -111,6 +112,20 @@ func (s *Source) room(it *item, next *CRL) error {
 }
 
 var errFull = errors.New("no room for one more list")
+
+// takeOver begins with what another source holds.
+func (s *Source) takeOver(before *Source) {
+	before.mu.Lock()
+	defer before.mu.Unlock()
+	s.inForce, s.chains = maps.Clone(before.inForce), maps.Clone(before.chains)
+	for _, it := range s.items {
+		at := slices.IndexFunc(before.items, func(o *item) bool { return o.name == it.name })
+		if at >= 0 {
+			it.served = maps.Clone(before.items[at].served)
+			it.unsaved = true
+		}
+	}
+}
 
 // serve notes that a place serves lists of the key, after all that is noted so far.
 func (s *Source) serve(it *item, key listKey) {

@@ -63,6 +63,9 @@ func (s *Source) verify(ca *x509.Certificate, between []*x509.Certificate) [][]*
 	if at.After(ca.NotAfter) {
 		at = ca.NotAfter
 	}
+	if at.Before(ca.NotBefore) { // our clock is wrong
+		at = ca.NotBefore
+	}
 	for _, c := range between {
 		others.AddCert(c)
 	}
@@ -126,8 +129,15 @@ func (s *Source) dropChains() {
 func (s *Source) sweep() {
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
+	for _, key := range s.forget() {
+		s.opts.Logger.Info("revocation list forgotten: its issuer's certificate has ended", "list", key.String())
+		s.remove(key)
+	}
+}
+
+func (s *Source) forget() (gone []listKey) {
 	s.mu.Lock()
-	var gone []listKey
+	defer s.mu.Unlock()
 	for key := range s.inForce {
 		if s.ended(s.chains[key.issuer]) {
 			gone = append(gone, key)
@@ -146,9 +156,5 @@ func (s *Source) sweep() {
 		s.dropChains()
 		s.publish()
 	}
-	s.mu.Unlock()
-	for _, key := range gone {
-		s.opts.Logger.Info("revocation list forgotten: its issuer's certificate has ended", "list", key.String())
-		s.remove(key)
-	}
+	return gone
 }

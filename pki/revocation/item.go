@@ -120,7 +120,7 @@ func (it *item) refresh(ctx context.Context, anew bool) (time.Duration, error) {
 func (it *item) look(ctx context.Context, anew bool) (Outcome, error) {
 	s := it.source
 	anew = anew || it.list() == nil
-	s.restore()
+	s.restore(ctx)
 	s.sweep()
 	data, err := it.from.read(ctx, anew)
 	if err != nil {

@@ -20,6 +20,16 @@ var extensionsTag = asn1.Tag(0).ContextSpecific().Constructed()
 // (five minutes of skew are let pass). One that is past its next update is
 // returned together with an error that is [ErrStale].
 func ParseCRL(data []byte, issuers []*x509.Certificate, now time.Time) (*CRL, error) {
+	c, err := parseKept(data, issuers, now)
+	if c != nil && c.ThisUpdate.After(now.Add(clockSkew)) {
+		return nil, fmt.Errorf("crl: begins at %s, which is in the future: look at the clocks", stamp(c.ThisUpdate))
+	}
+	return c, err
+}
+
+// parseKept is [ParseCRL] for a list that had begun when it was kept: a clock that is
+// behind at a start must not have it forgotten.
+func parseKept(data []byte, issuers []*x509.Certificate, now time.Time) (*CRL, error) {
 	der, err := derOf(data)
 	if err != nil {
 		return nil, err
@@ -47,8 +57,6 @@ func ParseCRL(data []byte, issuers []*x509.Certificate, now time.Time) (*CRL, er
 		return nil, errors.New("crl: no nextUpdate: nobody can tell when the list ends")
 	case c.NextUpdate.Before(c.ThisUpdate):
 		return nil, fmt.Errorf("crl: ends at %s, before it begins at %s", stamp(c.NextUpdate), stamp(c.ThisUpdate))
-	case c.ThisUpdate.After(now.Add(clockSkew)):
-		return nil, fmt.Errorf("crl: begins at %s, which is in the future: look at the clocks", stamp(c.ThisUpdate))
 	}
 	if c.entries, err = readEntries(raw.revoked); err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 )
 
 // maxPointNames bounds the names of a list's distribution point.
-const maxPointNames = 64
+const maxPointNames = 32
 
 // Tags of a GeneralName (RFC 5280, 4.2.1.6).
 var (

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
@@ -22,28 +23,22 @@ var earlierName = regexp.MustCompile(`^([0-9a-f]{64})-[0-9a-f]{16}\.crl$`)
 // restore puts kept lists in force: all of them the first time, and later those whose
 // issuer was not trusted, if the trusted ones have changed. They are verified like any
 // other; one that has ended is stale.
-func (s *Source) restore() {
+func (s *Source) restore(ctx context.Context) {
 	if s.opts.Dir == "" {
 		return
 	}
 	s.restoring.Lock()
 	defer s.restoring.Unlock()
-	trusted := slices.Concat(s.opts.Anchors(), s.opts.Issuers())
-	s.mu.Lock()
-	first := !s.begun
-	if !first && (len(s.pending) == 0 || slices.EqualFunc(trusted, s.trusted, (*x509.Certificate).Equal)) {
-		s.mu.Unlock()
+	files, first := s.toRestore()
+	if len(files) == 0 {
 		return
 	}
-	if s.trusted = trusted; first {
-		s.begun = true
-		s.begin()
-	}
-	files := s.pending
-	s.pending = nil
-	s.mu.Unlock()
 	var again []string
-	for _, file := range files {
+	for i, file := range files {
+		if ctx.Err() != nil {
+			s.restored(append(again, files[i:]...), false)
+			return
+		}
 		err := s.restoreFile(file)
 		if err == nil {
 			continue
@@ -56,10 +51,36 @@ func (s *Source) restore() {
 			s.opts.Logger.Warn("kept CRL is not used", "file", file, "err", err)
 		}
 	}
+	s.restored(again, true)
+}
+
+// toRestore returns the files to try: all the first time, and then none unless others are
+// trusted than when they were last tried.
+func (s *Source) toRestore() (files []string, first bool) {
+	trusted := slices.Concat(s.opts.Anchors(), s.opts.Issuers())
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	first = !s.begun
+	if !first && s.tried &&
+		slices.EqualFunc(trusted, s.trusted, (*x509.Certificate).Equal) {
+		return nil, false
+	}
+	if s.trusted, s.tried = trusted, true; first {
+		s.begun = true
+		s.begin()
+		s.publish()
+	}
+	files, s.pending = s.pending, nil
+	return files, first
+}
+
+// restored notes the files that are to be tried again. All were tried, or ctx ended before.
+func (s *Source) restored(again []string, all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.pending = append(s.pending, again...)
+	s.tried = all
 	s.publish()
-	s.mu.Unlock()
 }
 
 // begin reads which files there are. The caller holds s.mu.
@@ -106,7 +127,7 @@ func (s *Source) restoreFile(file string) error {
 	if err != nil {
 		return err
 	}
-	list, err := ParseCRL(data, issuers, s.opts.Now())
+	list, err := parseKept(data, issuers, s.opts.Now())
 	if list == nil {
 		return err
 	}
@@ -120,12 +141,12 @@ func (s *Source) restoreFile(file string) error {
 
 // forgets removes a kept list of which nothing can be valid any more.
 func (s *Source) forgets(key listKey, chain []*x509.Certificate) bool {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	ended := s.ended(chain)
-	s.mu.Unlock()
 	if ended {
-		s.keeping.Lock()
-		defer s.keeping.Unlock()
 		s.remove(key)
 	}
 	return ended
@@ -134,30 +155,37 @@ func (s *Source) forgets(key listKey, chain []*x509.Certificate) bool {
 // reinstate puts a kept list in force unless a newer one is. One that is older than what
 // was in force counts for whom it revokes, and for nobody else.
 func (s *Source) reinstate(list *CRL, chain []*x509.Certificate) {
+	list.Name = s.opts.Dir
+	err := s.putBack(list, chain)
+	if err == nil {
+		return
+	}
+	s.opts.Logger.Error("kept CRL is older than the one that was in force: it counts for those it revokes only",
+		"name", list.Name, "err", err)
+	if list.Name != s.opts.Dir {
+		s.opts.OnUpdate(Update{Name: list.Name, Outcome: Refused, Err: fmt.Errorf("kept list: %w", err), List: list})
+	}
+}
+
+func (s *Source) putBack(list *CRL, chain []*x509.Certificate) (rolledBack error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if held := s.inForce[list.id]; held != nil && list.replaces(held) != nil {
-		return
+		return nil
 	}
-	list.Name = s.opts.Dir
 	for _, it := range s.items {
 		if it.served[list.id] != 0 && (list.Name == s.opts.Dir || s.first(it, list.id)) {
 			list.Name = it.name
 		}
 	}
-	if err := s.opts.Admit(list.mark()); err != nil {
-		list.outdated = true
-		s.opts.Logger.Error("kept CRL is older than the one that was in force: it counts for those it revokes only",
-			"name", list.Name, "err", err)
-		if list.Name != s.opts.Dir {
-			s.opts.OnUpdate(Update{Name: list.Name, Outcome: Refused, Err: fmt.Errorf("kept list: %w", err), List: list})
-		}
-	}
+	rolledBack = s.opts.Admit(list.mark())
+	list.outdated = rolledBack != nil
 	s.inForce[list.id] = list
 	if len(chain) == 0 {
 		chain = s.chainOf(list.Issuer)
 	}
 	s.chains[list.id.issuer] = chain
+	return rolledBack
 }
 
 // migrate takes up a list that was kept by its URL, and keeps it by its issuer.
@@ -166,7 +194,7 @@ func (s *Source) migrate(file, place string) error {
 	if err != nil {
 		return err
 	}
-	list, err := ParseCRL(data, s.issuers(), s.opts.Now())
+	list, err := parseKept(data, s.issuers(), s.opts.Now())
 	if list == nil {
 		return err
 	}

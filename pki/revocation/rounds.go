@@ -52,7 +52,7 @@ func (s *Source) lookForFound(ctx context.Context) {
 			return
 		case <-s.found:
 		}
-		s.restore()
+		s.restore(ctx)
 		for _, it := range s.items {
 			if it.unsigned.Load() {
 				it.lookAnew()

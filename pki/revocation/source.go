@@ -25,6 +25,9 @@ type SourceOptions struct {
 	// to be had; made where it is missing. Empty: they are not kept.
 	Dir      string
 	ReadOnly bool // nothing is written to Dir
+	// Before, if not nil, is the source that this one takes the place of: what
+	// it holds stays in force, even if it could not be kept.
+	Before *Source
 	// Issuers returns the CA certificates that lists may be signed by; asked at
 	// each load. Lists of intermediates need the intermediates here.
 	Issuers func() []*x509.Certificate
@@ -91,6 +94,7 @@ type Source struct {
 	pending []string                          // kept lists that are not in force
 	trusted []*x509.Certificate               // when they were last tried
 	begun   bool                              // Dir has been read
+	tried   bool                              // all that are pending, with those trusted
 
 	asking sync.Mutex // guards round
 	round  *round
@@ -144,6 +148,9 @@ func NewSource(opts SourceOptions) (*Source, error) {
 		if slices.ContainsFunc(s.items[:i], func(o *item) bool { return o.name == it.name }) {
 			return nil, fmt.Errorf("revocation: %s is named twice", it.name)
 		}
+	}
+	if opts.Before != nil {
+		s.takeOver(opts.Before)
 	}
 	s.current.Store(s.holdings())
 	return s, nil

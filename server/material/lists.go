@@ -32,6 +32,7 @@ func (k *Keeper) newLists(r config.Revocation, state config.Path) (*revocation.S
 		Files: files, URLs: urls,
 		Dir:       filepath.Join(string(state), "crl"),
 		ReadOnly:  k.still,
+		Before:    k.parts().lists,
 		Issuers:   k.issuers,
 		Anchors:   func() []*x509.Certificate { return *k.anchors.Load() },
 		Transport: listTransport{k},
