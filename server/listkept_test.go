@@ -3,6 +3,7 @@ package server_test
 import (
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+
 	"github.com/sangate/sangate/pki/pkitest"
 	"github.com/sangate/sangate/server/servertest"
 )
@@ -19,11 +23,29 @@ import (
 // signedList returns a revocation list of the CA, of now.
 func signedList(t *testing.T, ca *pkitest.CA, number int64, revoked ...*pkitest.Cert) []byte {
 	t.Helper()
+	return signedPart(t, ca, "", number, revoked...)
+}
+
+// signedPart returns the part of a list that is of one distribution point; empty: it is about all.
+func signedPart(t *testing.T, ca *pkitest.CA, point string, number int64, revoked ...*pkitest.Cert) []byte {
+	t.Helper()
 	this := time.Now().Add(-time.Minute)
 	template := &x509.RevocationList{Number: big.NewInt(number), ThisUpdate: this, NextUpdate: this.Add(time.Hour)}
 	for _, c := range revoked {
 		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
 			x509.RevocationListEntry{SerialNumber: c.Leaf.SerialNumber, RevocationTime: this})
+	}
+	if point != "" {
+		var b cryptobyte.Builder
+		context := func(tag asn1.Tag) asn1.Tag { return tag.ContextSpecific().Constructed() }
+		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1(context(0), func(b *cryptobyte.Builder) {
+				b.AddASN1(context(0), func(b *cryptobyte.Builder) {
+					b.AddASN1(asn1.Tag(6).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddBytes([]byte(point)) })
+				})
+			})
+		})
+		template.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 28}, Critical: true, Value: b.BytesOrPanic()}}
 	}
 	der, err := x509.CreateRevocationList(rand.Reader, template, ca.Cert, ca.Key())
 	if err != nil {

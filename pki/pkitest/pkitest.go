@@ -113,6 +113,8 @@ type Leaf struct {
 	IPs        []string
 	UPNs       []string // Microsoft user principal names, as otherName
 
+	CRLPoints []string // addresses of its distribution points
+
 	NotBefore, NotAfter time.Time
 	ExtKeyUsage         []x509.ExtKeyUsage // clientAuth and serverAuth where nil
 	NoExtKeyUsage       bool
@@ -143,6 +145,7 @@ func (ca *CA) Issue(t testing.TB, l Leaf) *Cert {
 		IsCA:                  l.IsCA,
 		BasicConstraintsValid: true,
 		SignatureAlgorithm:    l.SignatureAlgorithm,
+		CRLDistributionPoints: l.CRLPoints,
 	}
 	if template.NotBefore.IsZero() {
 		template.NotBefore = time.Now().Add(-time.Minute)

@@ -96,32 +96,6 @@ func readReasons(bits cryptobyte.String) (r reasons) {
 	return r
 }
 
-// answers returns the reasons for which the list answers for a certificate with those
-// points: none of them if it is of another point (RFC 5280, 6.3.3 (b) and (d)). The list
-// is of the certificate's issuer.
-func (c *CRL) answers(points []certPoint) (covered reasons) {
-	if c.wide {
-		return allReasons
-	}
-	for i := range points {
-		if covered&points[i].reasons != points[i].reasons && c.at(points[i].names) {
-			covered |= points[i].reasons
-		}
-	}
-	return covered
-}
-
-func (c *CRL) at(names []pointName) bool {
-	for i := range names {
-		for j := range c.names {
-			if names[i].form == c.names[j].form {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // shownPoints bounds what a refusal says of a certificate's points.
 const (
 	shownPoints    = 3

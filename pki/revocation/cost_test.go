@@ -106,6 +106,15 @@ func TestCheckAllocatesNothing(t *testing.T) {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
+	// With as many parts and names as are taken, of which none is that of the certificate.
+	split, pointed := worstParts(t, middle)
+	now := time.Now()
+	if n := testing.AllocsPerRun(100, func() { split.Check(pointed, now) }); n != 0 {
+		t.Errorf("parts: %v allocations", n)
+	}
+	if r := split.Check(pointed, now); r.Status != revocation.Unknown || len(r.Detail()) > 1000 {
+		t.Errorf("parts: %v, %d bytes of detail", r.Status, len(r.Detail()))
+	}
 	empty := revocation.NewSet(nil, nil, revocation.SetOptions{})
 	keys := revocation.KeysOf(middle.chain(middle.leaf(t, big.NewInt(9))), names)
 	if n := testing.AllocsPerRun(100, func() { empty.Check(keys, time.Now()) }); n != 0 {
@@ -148,6 +157,32 @@ func BenchmarkCRL(b *testing.B) {
 				b.ReportMetric(kept, "bytes-kept")
 			})
 		}
+	}
+}
+
+// worstParts returns as many parts and names as are taken, and a certificate with points of
+// which none fits.
+func worstParts(t testing.TB, ca *issuer) (*revocation.Set, *revocation.Keys) {
+	t.Helper()
+	var parts []*revocation.CRL
+	var own []field
+	for i := range 64 {
+		var names []field
+		for j := range 32 {
+			names = append(names, uri(fmt.Sprintf("http://ca/%03d/%03d", i, j)))
+		}
+		parts = append(parts, parse(t, ca.crl(t, list{extra: scoped(fullName(names...))}), time.Now(), ca))
+		own = append(own, seq(fullName(uri(fmt.Sprintf("http://ca/%03d/own", i)))))
+	}
+	return revocation.NewSet(parts, nil, revocation.SetOptions{}), revocation.KeysOf(ca.chain(ca.leafAt(t, 9, own...)), nil)
+}
+
+func BenchmarkParts(b *testing.B) {
+	set, keys := worstParts(b, newIssuer(b, "ca", nil, nil))
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		set.Check(keys, now)
 	}
 }
 

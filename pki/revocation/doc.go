@@ -7,6 +7,10 @@
 // allocation, whatever the number of entries. What an answer means where no
 // current list is to be had is the [Mode] of the set.
 //
+// A Source keeps its lists on disk by issuer and scope, with the issuer's certificate.
+// One is replaced by a newer one of the same issuer and scope only, and forgotten when
+// nothing its issuer signed can be valid any more.
+//
 // A list counts for the certificates that the very key that signed it signed,
 // under the same name. Delta, indirect and partial-reason lists, unknown
 // critical extensions and SHA-1 signatures are refused, never half understood.

@@ -94,8 +94,16 @@ func TestKeptListRolledBack(t *testing.T) {
 		if new(big.Int).SetBytes(m.Number).Cmp(new(big.Int).SetBytes(last.Number)) < 0 || m.ThisUpdate.Before(last.ThisUpdate) {
 			return errors.New("older than the mark")
 		}
-		marks[key] = m
 		return nil
+	}
+	w.kept = func(m revocation.Mark) {
+		if files := w.keptFiles(); len(files) != 1 {
+			t.Errorf("the mark is raised before the list is on disk: %v", files)
+		}
+		if w.admit(m) != nil {
+			t.Errorf("the mark is set back: %v", m)
+		}
+		marks[[64]byte(append(m.Issuer[:], m.Scope[:]...))] = m
 	}
 	w.serving[urlA] = ca.crl(t, list{number: 1, this: w.now, serials: numbers(6)})
 	w.start()

@@ -91,6 +91,8 @@ func (s *Source) keep(list *CRL, data []byte) bool {
 	if err != nil {
 		s.opts.Logger.Warn("failed to keep a CRL; a start while its origin is away would be without it",
 			"name", list.Name, "err", err)
+	} else if !list.outdated {
+		s.opts.Kept(list.mark())
 	}
 	return err == nil
 }

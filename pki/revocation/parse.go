@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -51,7 +52,8 @@ func parseKept(data []byte, issuers []*x509.Certificate, now time.Time) (*CRL, e
 	}
 	c.id = listKey{issuerKeyOf(c.Issuer), c.scope.hash()}
 	// A list named after the CA is of a point that each of its certificates has (RFC 5280, 6.3.3, last paragraph).
-	c.wide = c.scope.point == "" || c.at([]pointName{{form: directoryForm(c.Issuer.RawSubject)}})
+	own := directoryForm(c.Issuer.RawSubject)
+	c.wide = c.scope.point == "" || slices.ContainsFunc(c.names, func(n pointName) bool { return n.form == own })
 	switch {
 	case c.NextUpdate.IsZero():
 		return nil, errors.New("crl: no nextUpdate: nobody can tell when the list ends")

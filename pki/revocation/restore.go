@@ -135,7 +135,9 @@ func (s *Source) restoreFile(file string) error {
 		return errors.New("another list than the one its name says")
 	}
 	list.sum = sha256.Sum256(data)
-	s.reinstate(list, chain)
+	if s.reinstate(list, chain) && !s.opts.ReadOnly {
+		s.opts.Kept(list.mark())
+	}
 	return nil
 }
 
@@ -153,25 +155,27 @@ func (s *Source) forgets(key listKey, chain []*x509.Certificate) bool {
 }
 
 // reinstate puts a kept list in force unless a newer one is. One that is older than what
-// was in force counts for whom it revokes, and for nobody else.
-func (s *Source) reinstate(list *CRL, chain []*x509.Certificate) {
+// was in force counts for whom it revokes, and for nobody else. It reports whether the
+// list is in force and none that was is newer.
+func (s *Source) reinstate(list *CRL, chain []*x509.Certificate) bool {
 	list.Name = s.opts.Dir
-	err := s.putBack(list, chain)
+	current, err := s.putBack(list, chain)
 	if err == nil {
-		return
+		return current
 	}
 	s.opts.Logger.Error("kept CRL is older than the one that was in force: it counts for those it revokes only",
 		"name", list.Name, "err", err)
 	if list.Name != s.opts.Dir {
 		s.opts.OnUpdate(Update{Name: list.Name, Outcome: Refused, Err: fmt.Errorf("kept list: %w", err), List: list})
 	}
+	return false
 }
 
-func (s *Source) putBack(list *CRL, chain []*x509.Certificate) (rolledBack error) {
+func (s *Source) putBack(list *CRL, chain []*x509.Certificate) (inForce bool, rolledBack error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if held := s.inForce[list.id]; held != nil && list.replaces(held) != nil {
-		return nil
+		return false, nil
 	}
 	for _, it := range s.items {
 		if it.served[list.id] != 0 && (list.Name == s.opts.Dir || s.first(it, list.id)) {
@@ -185,7 +189,7 @@ func (s *Source) putBack(list *CRL, chain []*x509.Certificate) (rolledBack error
 		chain = s.chainOf(list.Issuer)
 	}
 	s.chains[list.id.issuer] = chain
-	return rolledBack
+	return true, rolledBack
 }
 
 // migrate takes up a list that was kept by its URL, and keeps it by its issuer.

@@ -1,10 +1,12 @@
 package revocation_test
 
 import (
+	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -226,4 +228,41 @@ func TestEmptyPointRefused(t *testing.T) {
 			t.Errorf("%s: taken, points %q", name, c.Points)
 		}
 	}
+}
+
+// FuzzCertificatePoints checks that a list of one part clears no certificate that crypto/x509 reads no such point of.
+//
+// Holds: authority/split-list
+func FuzzCertificatePoints(f *testing.F) {
+	ca := newIssuer(f, "ca", nil, nil)
+	now := time.Now()
+	part := parse(f, ca.crl(f, list{extra: scoped(fullName(uri("http://ca/a")))}), now, ca)
+	set := revocation.NewSet([]*revocation.CRL{part}, nil, revocation.SetOptions{})
+	key := newKey(f)
+	for _, points := range [][]field{{seq(fullName(uri("http://ca/a")))}, {seq(fullName(uri("http://ca/b"), directory(ca.cert.RawSubject)))},
+		{seq(tagged(2, true, directory(ca.cert.RawSubject))), seq(fullName(uri("http://ca/a")), tagged(1, false, raw("\x07\x7f\x80")))}} {
+		f.Add(der(seq(points...)))
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		template := &x509.Certificate{SerialNumber: big.NewInt(7), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+			ExtraExtensions: []pkix.Extension{{Id: cdpOID, Value: value}}}
+		made, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key)
+		if err != nil {
+			return
+		}
+		cert, err := x509.ParseCertificate(made)
+		if err != nil {
+			return
+		}
+		r := set.CheckChain(ca.chain(cert), nil, now)
+		named := slices.ContainsFunc(cert.CRLDistributionPoints, func(p string) bool {
+			return strings.HasPrefix(strings.ToLower(p), "http://ca") && strings.HasSuffix(p, "/a")
+		})
+		if r.Status == revocation.Good && !named {
+			t.Errorf("good, points %q of %x", cert.CRLDistributionPoints, value)
+		}
+		if d := r.Detail(); len(d) > 4000 || strings.ContainsAny(d, "\n\x00") {
+			t.Errorf("detail %q", d)
+		}
+	})
 }

@@ -48,7 +48,8 @@ type Set struct {
 // issuerLists are those of one issuer.
 type issuerLists struct {
 	lists  []listed
-	absent bool // one that was held is not
+	at     map[string][]int // those of a distribution point, by each of its names
+	absent bool             // one that was held is not
 }
 
 type listed struct {
@@ -81,6 +82,15 @@ func NewSet(lists []*CRL, deny []*Denylist, opts SetOptions) *Set {
 			of.lists[same] = next
 		}
 		s.lists[c.id.issuer] = of
+	}
+	for issuer, of := range s.lists {
+		of.at = make(map[string][]int)
+		for i, list := range of.lists {
+			for _, name := range list.names {
+				of.at[name.form] = append(of.at[name.form], i)
+			}
+		}
+		s.lists[issuer] = of
 	}
 	return s
 }
@@ -155,20 +165,7 @@ func (s *Set) checkCert(c *certKeys, depth int, now time.Time) Result {
 	if len(c.points) == 0 {
 		return s.checkPointless(c, of, depth, now)
 	}
-	var answered reasons
-	var ended *CRL
-	for _, list := range lists {
-		if !list.covers(c.ca) {
-			continue
-		}
-		switch covered := list.answers(c.points); {
-		case covered == 0:
-		case s.current(list.CRL, now):
-			answered |= covered
-		default:
-			ended = list.CRL
-		}
-	}
+	answered, ended := s.answers(c, of, now)
 	switch {
 	case answered == allReasons:
 		return Result{Status: Good}
@@ -178,6 +175,35 @@ func (s *Set) checkCert(c *certKeys, depth int, now time.Time) Result {
 		return Result{Depth: depth, issuer: c.issuer, why: "no list of its issuer is about it", points: c.points}
 	}
 	return s.unlisted(c, of, depth)
+}
+
+// answers returns the reasons for which current lists answer for a certificate with
+// distribution points (RFC 5280, 6.3.3 (b) and (d)), and one that would if it were current.
+func (s *Set) answers(c *certKeys, of issuerLists, now time.Time) (answered reasons, ended *CRL) {
+	for _, list := range of.lists {
+		switch {
+		case !list.wide || !list.covers(c.ca):
+		case s.current(list.CRL, now):
+			return allReasons, nil
+		default:
+			ended = list.CRL
+		}
+	}
+	for i := range c.points {
+		p := &c.points[i]
+		for j := range p.names {
+			for _, at := range of.at[p.names[j].form] {
+				switch list := of.lists[at]; {
+				case !list.covers(c.ca):
+				case s.current(list.CRL, now):
+					answered |= p.reasons
+				default:
+					ended = list.CRL
+				}
+			}
+		}
+	}
+	return answered, ended
 }
 
 // whyNot says why a list is not current.

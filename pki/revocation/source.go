@@ -37,6 +37,9 @@ type SourceOptions struct {
 	// Admit, if not nil, is called before a list is put in force, with an error
 	// if one that was in force is newer. It must not call the Source.
 	Admit func(Mark) error
+	// Kept, if not nil, is called when a list that was admitted is in force and on
+	// disk, so that its mark can be raised. It must not call the Source.
+	Kept func(Mark)
 
 	// Every is the longest time between two looks at a list; 1 h where zero.
 	Every time.Duration
@@ -131,6 +134,9 @@ func NewSource(opts SourceOptions) (*Source, error) {
 	}
 	if opts.Admit == nil {
 		opts.Admit = func(Mark) error { return nil }
+	}
+	if opts.Kept == nil {
+		opts.Kept = func(Mark) {}
 	}
 	s := &Source{opts: opts, rounds: make(chan *round, 1), found: make(chan struct{}, 1),
 		inForce: make(map[listKey]*CRL), chains: make(map[issuerKey][]*x509.Certificate)}

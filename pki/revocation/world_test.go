@@ -23,6 +23,7 @@ type world struct {
 	issuers []*issuer         // that the configuration knows
 	anchors []*issuer         // those where nil
 	admit   func(revocation.Mark) error
+	kept    func(revocation.Mark)
 	updates record
 
 	*revocation.Source
@@ -40,7 +41,7 @@ func (w *world) start() {
 
 func (w *world) options(opts revocation.SourceOptions) {
 	w.t.Helper()
-	opts.URLs, opts.Files, opts.Admit, opts.OnUpdate = w.urls, w.files, w.admit, w.updates.add
+	opts.URLs, opts.Files, opts.Admit, opts.Kept, opts.OnUpdate = w.urls, w.files, w.admit, w.kept, w.updates.add
 	opts.Now = func() time.Time { return w.now }
 	opts.Issuers = func() []*x509.Certificate { return certs(w.issuers...) }
 	if w.anchors != nil {
