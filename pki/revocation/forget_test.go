@@ -258,3 +258,38 @@ func TestListsTakenOver(t *testing.T) {
 	w.options(revocation.SourceOptions{Before: w.Source})
 	w.want("URL not configured any more", revocation.Soft, ca.chain(ca.leafAt(t, 7)), revocation.Revoked)
 }
+
+// A list that could not be written to disk is written at the next look.
+func TestListKeptOnceDiskIsBack(t *testing.T) {
+	ca := newIssuer(t, "ca", nil, nil)
+	w := newWorld(t, urlA)
+	w.issuers = []*issuer{ca}
+	inTheWay := filepath.Dir(w.dir)
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	marked := 0
+	w.kept = func(revocation.Mark) { marked++ }
+	w.serving[urlA] = ca.crl(t, list{this: w.now, serials: numbers(7)})
+	w.start()
+	w.want("no disk", revocation.Hard, ca.chain(ca.leafAt(t, 7)), revocation.Revoked)
+	if marked != 0 {
+		t.Error("the mark of a list that is not on disk was raised")
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.load()
+	delete(w.serving, urlA)
+	w.start()
+	w.want("restarted", revocation.Hard, ca.chain(ca.leafAt(t, 7)), revocation.Revoked)
+	if marked == 0 {
+		t.Error("the mark was never raised")
+	}
+}

@@ -125,6 +125,13 @@ func (s *Source) takeOver(before *Source) {
 			it.unsaved = true
 		}
 	}
+	for key, c := range s.inForce {
+		if !slices.ContainsFunc(s.items, func(it *item) bool { return it.name == c.Name }) {
+			renamed := *c
+			renamed.Name = s.opts.Dir // what it came from is not configured any more
+			s.inForce[key] = &renamed
+		}
+	}
 }
 
 // serve notes that a place serves lists of the key, after all that is noted so far.

@@ -45,7 +45,8 @@ type item struct {
 
 	mu     sync.Mutex // one look at a time; guards what follows
 	sum    [sha256.Size]byte
-	failed int // looks in a row
+	failed int  // looks in a row
+	unkept bool // the list that came last could not be written to disk
 }
 
 func newItem(s *Source, name string, from origin) *item {
@@ -119,7 +120,7 @@ func (it *item) refresh(ctx context.Context, anew bool) (time.Duration, error) {
 
 func (it *item) look(ctx context.Context, anew bool) (Outcome, error) {
 	s := it.source
-	anew = anew || it.list() == nil
+	anew = anew || it.unkept || it.list() == nil
 	s.restore(ctx)
 	s.sweep()
 	data, err := it.from.read(ctx, anew)
@@ -160,8 +161,8 @@ func (it *item) look(ctx context.Context, anew bool) (Outcome, error) {
 }
 
 func (it *item) keep(list *CRL, data []byte, changed bool) {
-	if changed {
-		it.source.keep(list, data)
+	if changed || it.unkept {
+		it.unkept = !it.source.keep(list, data)
 	}
 	it.source.keepPlace(it)
 }

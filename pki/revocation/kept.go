@@ -65,18 +65,18 @@ func (s *Source) placeFile(it *item) string {
 func (s *Source) keeps() bool { return s.opts.Dir != "" && !s.opts.ReadOnly }
 
 // keep writes a list that is in force to disk, with its issuer's certificate before it. It
-// reports whether it is there. What goes wrong is logged, and stops nothing.
-func (s *Source) keep(list *CRL, data []byte) bool {
+// reports whether that is done. What goes wrong is logged, and stops nothing.
+func (s *Source) keep(list *CRL, data []byte) (done bool) {
 	if !s.keeps() {
-		return false
+		return true
 	}
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
 	s.mu.Lock()
 	held, chain := s.inForce[list.id], s.chains[list.id.issuer]
 	s.mu.Unlock()
-	if held != list {
-		return false // a newer one came
+	if held == nil || held.sum != list.sum {
+		return true // a newer one came
 	}
 	var issuer bytes.Buffer
 	for _, c := range chain {
@@ -91,7 +91,7 @@ func (s *Source) keep(list *CRL, data []byte) bool {
 	if err != nil {
 		s.opts.Logger.Warn("failed to keep a CRL; a start while its origin is away would be without it",
 			"name", list.Name, "err", err)
-	} else if !list.outdated {
+	} else if !held.outdated {
 		s.opts.Kept(list.mark())
 	}
 	return err == nil

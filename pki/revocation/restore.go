@@ -212,16 +212,14 @@ func (s *Source) migrate(file, place string) error {
 	}
 	s.mu.Unlock()
 	s.reinstate(list, nil)
-	s.mu.Lock()
-	newer := s.inForce[list.id] != list
-	s.mu.Unlock()
 	if at >= 0 {
 		s.keepPlace(s.items[at])
 	}
-	if newer || s.keep(list, data) {
-		if s.keeps() {
-			return os.Remove(file)
-		}
+	if !s.keep(list, data) || !s.keeps() {
+		return nil
 	}
-	return nil
+	if _, err := os.Stat(s.listFile(list.id)); err != nil {
+		return nil // a newer list is in force, and not on disk
+	}
+	return os.Remove(file)
 }
