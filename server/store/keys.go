@@ -58,7 +58,7 @@ func (s *Store) Keys(ctx context.Context) (records []KeyRecord, err error) {
 		r.RevokedAt, r.LastUsed = moment(revoked), moment(used)
 		records = append(records, r)
 	}
-	return records, rows.Err()
+	return records, errors.Join(rows.Err(), s.guarded(ctx))
 }
 
 // RevokeKey revokes a key for good, as of at, or now where that is zero: stored,

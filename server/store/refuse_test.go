@@ -23,7 +23,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	if err == nil {
 		t.Fatal("opened")
 	}
-	for _, want := range []string{dir, "schema 4711", "knows 5", "newer sangate"} {
+	for _, want := range []string{dir, "schema 4711", "knows 6", "newer sangate"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not say %q", err, want)
 		}

@@ -81,7 +81,7 @@ func (s *Store) Revocations(ctx context.Context) (list []Revocation, err error) 
 		}
 		list = append(list, r)
 	}
-	return list, rows.Err()
+	return list, errors.Join(rows.Err(), s.guarded(ctx))
 }
 
 // DeleteRevocation takes an entry out again and returns it, or [ErrNotFound].

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
@@ -39,6 +40,9 @@ type Store struct {
 	log  *slog.Logger
 	file string
 	info fs.FileInfo // of the file that db has open
+
+	guard   func(generation int64) error // see Guard
+	refused atomic.Pointer[error]        // what guard returned last
 
 	byID, byName *sql.Stmt // look-ups of credentials; closed with db
 	sealed       sealedRows
@@ -123,9 +127,16 @@ func claim(file string) (fs.FileInfo, error) {
 	return info, err
 }
 
-// reach reports a file that is gone or another: SQLite goes on with the one it
-// has open, and what is written there nobody sees.
+// reach reports a database that the guard refuses, and a file that is gone or another:
+// SQLite goes on with the one it has open, and what is written there nobody sees.
 func (s *Store) reach() error {
+	if err := s.refused.Load(); err != nil {
+		return *err
+	}
+	return s.replaced()
+}
+
+func (s *Store) replaced() error {
 	info, err := os.Stat(s.file)
 	if err == nil && !os.SameFile(info, s.info) {
 		err = fmt.Errorf("%s was replaced while it was open: restart to use the new one", s.file)

@@ -35,7 +35,7 @@ func (s *Store) Watch(ctx context.Context, every time.Duration, changed func() e
 				s.log.Info("the state store is back")
 			}
 			failing = false
-			if changed() == nil {
+			if s.guarded(ctx) == nil && changed() == nil {
 				last = version
 			}
 		}
@@ -48,8 +48,13 @@ func (s *Store) Watch(ctx context.Context, every time.Duration, changed func() e
 }
 
 func (s *Store) dataVersion(ctx context.Context, conn **sql.Conn) (v int64, err error) {
-	if err := s.reach(); err != nil {
+	if err := s.replaced(); err != nil {
 		return 0, err
+	}
+	if s.refused.Load() != nil {
+		if err := s.guarded(ctx); err != nil {
+			return 0, err
+		}
 	}
 	if *conn == nil {
 		if *conn, err = s.db.Conn(ctx); err != nil {
