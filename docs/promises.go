@@ -98,8 +98,12 @@ var Promises = map[string]string{
 	"local/special-files-refused": "A FIFO, device, socket or folder in place of a file is refused without opening or reading it.",
 	"local/state-folder": "The state folder is refused if another user owns it or can write to it or to a parent, volumes of " +
 		"containers excepted.",
-	"local/credential-moved": "A credential whose row, name, tenant, type, header or version was changed in the database does not open.",
-	"local/state-link":       "A link in place of the state database or its side files is refused and not followed.",
+	"local/credential-moved":    "A credential whose row, name, tenant, type, header or version was changed in the database does not open.",
+	"local/credential-older":    "An older row of a credential that was rotated or deleted, and older keys, do not open.",
+	"local/state-mark-tampered": "A high-water mark that is missing, or was changed without the key encryption key, keeps the server from starting.",
+	"local/state-older-copy": "An older copy of the state database is refused, at the start and while the server runs, until an operator " +
+		"accepts it.",
+	"local/state-link": "A link in place of the state database or its side files is refused and not followed.",
 	"local/written-files": "Certificates, keys and lists are not written through links, nor into folders of other users or for " +
 		"everybody.",
 	"operator/configuration-errors":       "A broken configuration gives errors with positions, never a crash.",

@@ -33,6 +33,7 @@ func (s *Server) Serving() <-chan struct{} { return s.serving }
 // checks are what /readyz says.
 func (s *Server) checks() []admin.Check {
 	return []admin.Check{{Name: "certificate", Fn: s.checkCertificate}, {Name: "store", Fn: s.checkStore},
+		{Name: "mark", Fn: s.checkMark},
 		{Name: "config", Fn: s.checkConfig}, {Name: "documents", Fn: s.checkDocuments},
 		{Name: "serving", Fn: s.checkServing}}
 }

@@ -35,12 +35,15 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 	}, options)
 	documents := pki.NewWatcher(s.backend.DocumentPaths, func() error { s.backend.WakeDocuments(); return nil }, options)
 	wg.Go(func() { documents.Run(ctx, documentForce) })
+	wg.Go(func() { s.keepMark(ctx) })
 	wg.Go(func() { configs.Run(ctx, configForce) })
 	wg.Go(func() { certs.Run(ctx, certForce) })
 	wg.Go(func() {
 		s.store.Watch(ctx, keyPoll, func() error {
 			return contain.Do(s.log, "reload from the store", func() error {
-				return errors.Join(s.reloadKeys(ctx), s.reloadDenied(ctx), s.reloadCredentials(ctx))
+				err := errors.Join(s.reloadKeys(ctx), s.reloadDenied(ctx), s.reloadCredentials(ctx))
+				s.standing.Raise(ctx)
+				return err
 			})
 		})
 	})
@@ -245,8 +248,8 @@ func (s *Server) applyConfig(ctx context.Context) (changed bool, err error) {
 	s.series()
 	s.followLog(next.Log)
 	s.log.Info("configuration reloaded", "generation", s.gate.Snapshot().Generation, "tenants", len(next.Tenants))
-	if next.Listen != old.Listen || next.Admin != old.Admin || next.State != old.State {
-		s.log.Warn("listen, admin and state take effect at the next start")
+	if next.Listen != old.Listen || next.Admin != old.Admin || next.State != old.State || next.HighWater != old.HighWater {
+		s.log.Warn("listen, admin, state and highWaterMark take effect at the next start")
 	}
 	limits := next.Limits
 	limits.PerTenant, limits.PerIdentity = old.Limits.PerTenant, old.Limits.PerIdentity // in force now, as are these

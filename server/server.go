@@ -33,6 +33,7 @@ import (
 	"github.com/sangate/sangate/server/material"
 	"github.com/sangate/sangate/server/mcp"
 	"github.com/sangate/sangate/server/octopus"
+	"github.com/sangate/sangate/server/standing"
 	"github.com/sangate/sangate/server/store"
 	"github.com/sangate/sangate/server/tenant"
 	"github.com/sangate/sangate/server/tool"
@@ -73,6 +74,7 @@ type Server struct {
 	repeated    *slog.Logger // the same for lines that a peer can cause at will: counts them
 	metrics     *admin.Metrics
 	store       *store.Store
+	standing    *standing.Keeper
 	pki         *material.Keeper
 	issuers     *issuers.Book
 	gate        *auth.Gate
@@ -151,6 +153,9 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 	if s.store, err = store.Open(ctx, string(c.State), store.Options{Logger: s.log}); err != nil {
 		return nil, fmt.Errorf("state store: %w", err)
 	}
+	if err = s.openStanding(ctx); err != nil {
+		return nil, errors.Join(err, s.store.Close())
+	}
 	if err = s.tryListen(); err == nil {
 		err = s.openAdmin()
 	}
@@ -187,7 +192,7 @@ func (s *Server) build(ctx context.Context) error {
 	if err := s.own.Compile(); err != nil {
 		return err
 	}
-	s.backend = backend.New(backend.Options{Store: s.store, Logger: s.log, Now: s.opts.Now, Version: s.opts.Version, Certificate: s.ownCertificate,
+	s.backend = backend.New(backend.Options{Store: s.store, Floor: s.standing.Floor, Logger: s.log, Now: s.opts.Now, Version: s.opts.Version, Certificate: s.ownCertificate,
 		Changed: s.offersChanged, OnResolve: s.metrics.Resolution, OnCycle: s.metrics.Upstream, OnExchange: s.exchanged})
 	s.starting("it reads what its tools are declared by")
 	plan, err := s.backend.Prepare(ctx, s.config.Load(), startWait)

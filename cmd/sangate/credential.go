@@ -28,12 +28,17 @@ func credentialCommand() *cobra.Command {
 
 // withVault opens the credential store that the configuration names.
 func withVault(cmd *cobra.Command, flags *configFlags, do func(*config.Config, *credential.Vault) error) error {
+	return withVaultIn(cmd, flags, func(c *config.Config, _ *store.Store, v *credential.Vault) error { return do(c, v) })
+}
+
+func withVaultIn(cmd *cobra.Command, flags *configFlags,
+	do func(*config.Config, *store.Store, *credential.Vault) error) error {
 	return withStore(cmd.Context(), flags, func(c *config.Config, s *store.Store) error {
 		if c.Credentials == nil || c.Credentials.KEK == "" {
 			return usage(errors.New("the configuration has no credentials.kek: name the key that the store is encrypted under, such as file:/etc/sangate/kek"))
 		}
 		log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-		return do(c, credential.New(s, c.Credentials.KEK, log))
+		return do(c, s, credential.New(s, c.Credentials.KEK, log))
 	})
 }
 

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
 
@@ -13,6 +11,8 @@ import (
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/credential"
 	"github.com/sangate/sangate/server/progress"
+	"github.com/sangate/sangate/server/standing"
+	"github.com/sangate/sangate/server/store"
 )
 
 func credentialRewrap() *cobra.Command {
@@ -32,8 +32,8 @@ replaced and every credential is sealed anew, at once or not at all.`,
 			if (to == "") == !newKeys {
 				return usage(errors.New("write --to and the key to wrap by, or --new-keys"))
 			}
-			return withVault(cmd, &flags, func(c *config.Config, v *credential.Vault) error {
-				return rewrap(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), c, v, to)
+			return withVaultIn(cmd, &flags, func(c *config.Config, s *store.Store, v *credential.Vault) error {
+				return rewrap(cmd, c, s, v, to)
 			})
 		},
 	}
@@ -43,9 +43,10 @@ replaced and every credential is sealed anew, at once or not at all.`,
 	return cmd
 }
 
-func rewrap(ctx context.Context, out, errs io.Writer, c *config.Config, v *credential.Vault, to string) error {
+func rewrap(cmd *cobra.Command, c *config.Config, s *store.Store, v *credential.Vault, to string) error {
+	ctx, out := cmd.Context(), cmd.OutOrStdout()
 	if to == "" {
-		line := progress.New(errs, "sealing credentials anew")
+		line := progress.New(cmd.ErrOrStderr(), "sealing credentials anew")
 		err := v.Rekey(ctx, line.At)
 		line.Done()
 		if err != nil {
@@ -60,6 +61,13 @@ func rewrap(ctx context.Context, out, errs io.Writer, c *config.Config, v *crede
 			return err
 		}
 		to = "file:" + file
+	}
+	// First the mark, which then opens by either: a crash in between locks nobody out.
+	if _, err := credential.CreateKEK(to); err != nil {
+		return err
+	}
+	if err := standing.Rewrap(ctx, standingOf(cmd, c, s), to); err != nil {
+		return err
 	}
 	if err := v.Rewrap(ctx, to); err != nil {
 		return err

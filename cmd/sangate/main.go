@@ -75,7 +75,7 @@ func command() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see `%s --help`", err, cmd.CommandPath()))
 	})
-	root.AddCommand(devCommand(), serveCommand(), checkCommand(), explainCommand(), doctorCommand(), tokenCommand(), credentialCommand(), certCommand(), versionCommand())
+	root.AddCommand(devCommand(), serveCommand(), checkCommand(), explainCommand(), doctorCommand(), tokenCommand(), credentialCommand(), stateCommand(), certCommand(), versionCommand())
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/sangate/sangate/server/apikey"
 	"github.com/sangate/sangate/server/config"
 	"github.com/sangate/sangate/server/keyring"
+	"github.com/sangate/sangate/server/standing"
 	"github.com/sangate/sangate/server/store"
 	"github.com/sangate/sangate/server/tenant"
 )
@@ -27,8 +28,18 @@ func tokenCommand() *cobra.Command {
 	return cmd
 }
 
-// withStore opens the state store that the configuration names.
+// withStore opens the state store that the configuration names, unless it is behind its
+// high-water mark.
 func withStore(ctx context.Context, flags *configFlags, do func(*config.Config, *store.Store) error) (err error) {
+	return withAnyStore(ctx, flags, func(c *config.Config, s *store.Store) error {
+		if err := standing.Look(ctx, s, c.MarkFile()); err != nil {
+			return err
+		}
+		return do(c, s)
+	})
+}
+
+func withAnyStore(ctx context.Context, flags *configFlags, do func(*config.Config, *store.Store) error) (err error) {
 	if err := flags.check(); err != nil {
 		return err
 	}

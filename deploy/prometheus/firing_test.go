@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/x509"
+	"database/sql"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,6 +65,19 @@ func (g *gate) list(life time.Duration) {
 		g.t.Fatal(err)
 	}
 	g.Write("list.crl", der)
+}
+
+// execute changes its state database by hand.
+func (g *gate) execute(statement string) {
+	g.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(g.Dir, "state", "sangate.db")+"?_pragma=busy_timeout(10000)")
+	if err == nil {
+		_, err = db.Exec(statement)
+		err = errors.Join(err, db.Close())
+	}
+	if err != nil {
+		g.t.Fatal(err)
+	}
 }
 
 // call calls a tool by a key, and tells what came of it.
@@ -192,7 +208,15 @@ func TestAlertsFire(t *testing.T) {
 	config := mustRead(t, filepath.Join(bad.Dir, "sangate.yaml"))
 	bad.Write("sangate.yaml", bytes.Replace(config, []byte("tenants:"), []byte("tennants:"), 1))
 
+	bad.execute("UPDATE state_generation SET generation = 0")
+	if err := errors.Join(os.Remove(filepath.Join(blind.Dir, "state", "highwater.json.lock")),
+		os.Mkdir(filepath.Join(blind.Dir, "state", "highwater.json.lock"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	blind.execute("UPDATE state_generation SET generation = generation + 1")
+
 	want := []alert{
+		{"SangateStateBehind", "bad"}, {"SangateStateMarkStale", "blind"},
 		{"SangateCertificateExpired", "enrolled"}, {"SangateCertificateNotRenewed", "enrolled"}, {"SangateRenewalFailing", "enrolled"}, {"SangateCARootsFailing", "enrolled"},
 		{"SangateCertificateEndsSoon", "bad"}, {"SangateCertificateEndsSoon", "stale"}, {"SangateCertificateAboutToEnd", "stale"},
 		{"SangateClientCAEndsSoon", "bad"}, {"SangateClientCANotRotated", "blind"}, {"SangateTrustAnchorDropped", "bad"},

@@ -176,6 +176,8 @@ func (l *life) values(name string, labels map[string]string) []float64 {
 			return l.counter(1, l.calls)
 		}
 		return l.counter(0, each(aDay))
+	case "sangate_state_behind", "sangate_state_mark_stale":
+		return l.gauge(never)
 	case "sangate_ca_roots_errors_total", "sangate_trust_anchors_dropped_total", "sangate_audit_errors_total":
 		return l.counter(0, never)
 	}

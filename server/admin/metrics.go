@@ -45,6 +45,7 @@ type Metrics struct {
 	dropReasons   *prometheus.CounterVec
 	answersCut    *prometheus.CounterVec
 	unread        atomic.Pointer[unread.Budget]
+	standing      atomic.Pointer[standing]
 	ocsp          *prometheus.CounterVec
 	keySets       *prometheus.CounterVec
 	resolutions   *prometheus.CounterVec
@@ -119,6 +120,7 @@ func NewMetrics(version, commit string) *Metrics {
 		}
 		return 0
 	})
+	m.standings(f)
 	f.gauge("sangate_build_info", "Always 1; the labels say what runs.", "version", "commit", "go").
 		WithLabelValues(version, commit, runtime.Version()).Set(1)
 	m.decided.make = func(l decisionLabels) prometheus.Counter {
@@ -293,18 +295,4 @@ func (m *Metrics) KeySet(issuer string, err error) {
 // left the trust bundle.
 func (m *Metrics) AnchorDropped(role string, n int) {
 	m.dropped.WithLabelValues(role).Add(float64(n))
-}
-
-func result(err error) string {
-	if err != nil {
-		return "error"
-	}
-	return "ok"
-}
-
-func boolLabel(b bool) string {
-	if b {
-		return "true"
-	}
-	return "false"
 }

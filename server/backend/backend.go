@@ -33,9 +33,10 @@ import (
 // exchangeTimeout bounds one exchange with a token endpoint or a Credentials API.
 const exchangeTimeout = 10 * time.Second
 
-// Options of a Backend; all must be set.
+// Options of a Backend; all must be set, unless they say otherwise.
 type Options struct {
 	Store   *store.Store
+	Floor   func(name string) int64 // see credential.Vault.Guard; may be nil
 	Logger  *slog.Logger
 	Now     func() time.Time
 	Version string
@@ -130,6 +131,7 @@ func (b *Backend) chain(c *config.Credentials, p *Plan) credential.Chain {
 	}
 	if c.KEK != "" {
 		p.vault = credential.New(b.opts.Store, c.KEK, b.opts.Logger)
+		p.vault.Guard(b.opts.Floor)
 		chain = append(chain, p.vault)
 	}
 	if c.Files != "" {

@@ -24,6 +24,7 @@ type Config struct {
 	AdminPprof bool      `yaml:"adminPprof"` // serve profiles on the admin listener
 	AdminTLS   *AdminTLS `yaml:"adminTLS"`   // nil: plain HTTP
 	State      Path      `yaml:"state"`
+	HighWater  Path      `yaml:"highWaterMark"` // file; "": one in State
 	TLS        TLS       `yaml:"tls"`
 	Tenants    []Tenant  `yaml:"tenants"`
 	Issuers    []Issuer  `yaml:"issuers"`

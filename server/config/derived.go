@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"log/slog"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -10,6 +11,14 @@ import (
 	"github.com/sangate/sangate/pki"
 	"github.com/sangate/sangate/pki/kms"
 )
+
+// MarkFile returns the file of the state database's high-water mark.
+func (c *Config) MarkFile() string {
+	if c.HighWater != "" {
+		return string(c.HighWater)
+	}
+	return filepath.Join(string(c.State), "highwater.json")
+}
 
 // Version returns the crypto/tls number of minVersion.
 func (t *TLS) Version() (uint16, bool) {

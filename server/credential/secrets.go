@@ -133,6 +133,9 @@ func (v *Vault) resolve(ctx context.Context, ref Ref) (*Secret, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := v.putBack(&c); err != nil {
+		return nil, err
+	}
 	k, err := v.keys(ctx, generation)
 	if err != nil {
 		return nil, err

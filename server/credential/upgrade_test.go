@@ -80,7 +80,7 @@ func form(t *testing.T, dir string) (form, generation int64) {
 
 func execute(t *testing.T, dir string, statements ...string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(dir, "sangate.db"))
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "sangate.db")+"?_pragma=busy_timeout(10000)")
 	if err != nil {
 		t.Fatal(err)
 	}

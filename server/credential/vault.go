@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -25,6 +27,8 @@ type Vault struct {
 	kek   string // where the key encryption key is
 	log   *slog.Logger
 
+	floor func(name string) int64 // see Guard
+
 	mu     sync.Mutex
 	sealed *keys // unwrapped last
 	newest int64 // generation of keys that was seen; it only grows
@@ -43,6 +47,44 @@ type keys struct {
 func New(s *store.Store, kek string, log *slog.Logger) *Vault {
 	return &Vault{store: s, kek: kek, log: log}
 }
+
+// The names of marks below which nothing is opened.
+const (
+	KeysMark   = "credentials/keys" // generation of the keys
+	marksBelow = "credential/"      // versions, by id
+)
+
+// MarkOf names the mark of a credential's version.
+func MarkOf(id int64) string { return marksBelow + strconv.FormatInt(id, 10) }
+
+// IsMark reports whether a mark is one of credentials.
+func IsMark(name string) bool { return name == KeysMark || strings.HasPrefix(name, marksBelow) }
+
+// Gone is the mark of a credential that was deleted. No version reaches it, and ids
+// are not given twice.
+const Gone = 1 << 62
+
+// Guard sets the marks: credentials of a lower version do not open, nor do older keys.
+// It must be called before the vault is used.
+func (v *Vault) Guard(floor func(name string) int64) { v.floor = floor }
+
+// putBack returns an error for a row that is older than its mark.
+func (v *Vault) putBack(c *store.Credential) error {
+	if v.floor == nil {
+		return nil
+	}
+	switch least := v.floor(MarkOf(c.ID)); {
+	case least == Gone:
+		return fmt.Errorf("credential %d does not open: it was deleted before, and its row put back by hand", c.ID)
+	case c.Version < least:
+		return fmt.Errorf("credential %d does not open: it is at version %d and was at version %d before: "+
+			"an older row was put in its place; rotate it", c.ID, c.Version, least)
+	}
+	return nil
+}
+
+// KEK opens the key encryption key.
+func (v *Vault) KEK(ctx context.Context) (KEK, error) { return OpenKEK(ctx, v.kek, v.log) }
 
 // Init makes the first keys, and the key encryption key where that is a file
 // that is not there. It reports what it made; on a store that has keys it only
@@ -103,6 +145,9 @@ func (v *Vault) load(ctx context.Context) (k *keys, err error) {
 		}
 		v.mu.Lock()
 		newest := v.newest
+		if v.floor != nil {
+			newest = max(newest, v.floor(KeysMark))
+		}
 		if k.generation >= newest && k.form == formNamed {
 			v.sealed, v.newest = k, k.generation
 		}

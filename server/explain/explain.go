@@ -25,6 +25,7 @@ import (
 	"github.com/sangate/sangate/server/issuers"
 	"github.com/sangate/sangate/server/material"
 	"github.com/sangate/sangate/server/openapi"
+	"github.com/sangate/sangate/server/standing"
 	"github.com/sangate/sangate/server/store"
 	"github.com/sangate/sangate/server/tool"
 )
@@ -98,9 +99,10 @@ func look(ctx context.Context, c *config.Config, clientCA []string, now func() t
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("state store: %w", err)
 		}
+		standingErr := standing.Look(ctx, s, c.MarkFile())
 		records, keysErr := s.Keys(ctx)
 		revocations, deniedErr := s.Revocations(ctx)
-		if err := errors.Join(keysErr, deniedErr, s.Close()); err != nil {
+		if err := errors.Join(standingErr, keysErr, deniedErr, s.Close()); err != nil {
 			return nil, nil, nil, fmt.Errorf("state store: %w", err)
 		}
 		for _, r := range records {
