@@ -104,6 +104,7 @@ func (s *Server) session(ctx context.Context, transport sdk.Transport, end func(
 		MultiRoundTrip: &sdk.MultiRoundTripOptions{Disabled: true},
 	})
 	client.AddSendingMiddleware(countPages)
+	client.AddReceivingMiddleware(containing(s.log))
 	session, err := client.Connect(ctx, transport, nil)
 	if err != nil {
 		end()
