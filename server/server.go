@@ -179,7 +179,8 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.starting("it waits for its first certificate")
 	s.pki, err = material.Open(ctx, s.config.Load(), material.Options{Logger: s.log, Now: s.opts.Now, Denied: denied,
-		OnRenewal: s.renewed, OnPlan: s.metrics.NextRenewal, OnUpdate: s.updated, OnList: s.metrics.List, OnOCSP: s.metrics.OCSP, TakeUp: s.materialChanged})
+		OnRenewal: s.renewed, OnPlan: s.metrics.NextRenewal, OnUpdate: s.updated, OnOCSP: s.metrics.OCSP, TakeUp: s.materialChanged,
+		OnList: s.metrics.List, AdmitList: s.standing.AdmitList, ListKept: s.standing.ListKept})
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,8 @@ func (k *Keeper) newLists(r config.Revocation, state config.Path) (*revocation.S
 		Before:    k.parts().lists,
 		Issuers:   k.issuers,
 		Anchors:   func() []*x509.Certificate { return *k.anchors.Load() },
+		Admit:     k.opts.AdmitList,
+		Kept:      k.opts.ListKept,
 		Transport: listTransport{k},
 		Now:       k.opts.Now,
 		Logger:    k.opts.Logger,

@@ -35,6 +35,10 @@ type Options struct {
 	OnUpdate  func(error)     // the SPIFFE agent sent a certificate, or could not be had
 	OnList    func(revocation.Update)
 	OnOCSP    func(ocsp.Outcome, error)
+	// AdmitList, if not nil, returns an error for a list that is older than one which
+	// was in force before; ListKept, if not nil, is called with those that are kept.
+	AdmitList func(revocation.Mark) error
+	ListKept  func(revocation.Mark)
 	// TakeUp has the owner Reload, and returns when what is new is in force. It
 	// is called from handshakes.
 	TakeUp func()
