@@ -28,8 +28,9 @@ const (
 	unasked    = "sk-0123456789"
 	publicKeys = `{"keys":[{"kty":"EC","crv":"P-256","kid":"k","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",` +
 		`"y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`
-	issuerBlock = "  - {name: %s, issuer: %[2]q, jwksURL: %[2]q, audiences: [x], caFile: ca.crt," +
-		" tenants: [{tenant: acme, claims: {tid: a}}]}\n"
+	issuerBlock = "issuers: [{name: unasked, issuer: %[1]q, jwksURL: %[1]q, audiences: [x], caFile: ca.crt," +
+		" tenants: [{tenant: acme, claims: {tid: a}}]}]\n"
+	upstreamBlock = "mcpServers: [{name: frames, baseUrl: %q, protocol: mcp, caFile: ca.crt}]\n"
 )
 
 // net/http writes to the log package's own logger what servers make it write: a line for
@@ -50,10 +51,9 @@ log: {level: debug, format: json}
 tls: {cert: server.crt, key: server.key, clientCA: [ca.crt]}
 tenants: [{id: acme, sans: ["dns:acme.example"], secondFactor: none}]
 egress: {allow: [127.0.0.0/8]}
-issuers:
 `
-	text += fmt.Sprintf(issuerBlock, "frames", oddServer(t, pair, "h2", sendFrames))
-	text += fmt.Sprintf(issuerBlock, "unasked", oddServer(t, pair, "http/1.1", sendUnasked))
+	text += fmt.Sprintf(upstreamBlock, oddServer(t, pair, "h2", sendFrames))
+	text += fmt.Sprintf(issuerBlock, oddServer(t, pair, "http/1.1", sendUnasked))
 	file := filepath.Join(dir, "sangate.yaml")
 	for name, data := range map[string][]byte{file: []byte(text), filepath.Join(dir, "ca.crt"): ca.PEM()} {
 		if err := os.WriteFile(name, data, 0o600); err != nil {
@@ -69,7 +69,7 @@ issuers:
 		ended <- run(ctx, args, nil, said, said)
 	}()
 	said.await(t, func(all string) bool {
-		return strings.Count(all, "keys in force") == 2 && strings.Contains(all, "Unsolicited response")
+		return strings.Contains(all, "upstream is unavailable") && strings.Contains(all, "Unsolicited response")
 	})
 	stop()
 	if code := <-ended; code != 0 {

@@ -11,15 +11,14 @@ import (
 
 var lastGate atomic.Int64
 
-// watch has all goroutines that this one starts from now on, and those that they start,
-// carry the name of one gate. The function it returns waits until they have ended, no
-// longer than limit, and returns the stacks of those that have not. Other tests may run
-// beside it.
-func watch() (left func(limit time.Duration) string) {
+// watch has all goroutines that this one starts until it calls began, and those that they
+// start, carry the name of one gate. left waits until they have ended, no longer than
+// limit, and returns the stacks of those that have not. Other tests may run beside it.
+func watch() (left func(limit time.Duration) string, began func()) {
 	name := fmt.Sprint("gate ", lastGate.Add(1))
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("servertest", name)))
+	began = func() { pprof.SetGoroutineLabels(context.Background()) }
 	return func(limit time.Duration) string {
-		pprof.SetGoroutineLabels(context.Background()) // this one goes on
 		var stacks string
 		pause := time.Millisecond
 		for end := time.Now().Add(limit); ; pause = min(2*pause, 50*time.Millisecond) {
@@ -28,7 +27,7 @@ func watch() (left func(limit time.Duration) string) {
 			}
 			time.Sleep(pause)
 		}
-	}
+	}, began
 }
 
 // labelled returns the stacks of the goroutines that carry a name.

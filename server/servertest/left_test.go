@@ -13,10 +13,14 @@ func TestLeftBehind(t *testing.T) {
 	lasts := func() { started <- struct{}{}; <-release }
 	go lasts() // of no gate
 	<-started
-	first := watch()
+	first, began := watch()
 	go func() { go lasts() }()
 	<-started
-	second := watch()
+	began()
+	go lasts()
+	<-started
+	second, began := watch()
+	began()
 	if stacks := first(0); strings.Count(stacks, "servertest.TestLeftBehind") != 1 {
 		t.Errorf("of the first gate: %q, want one goroutine", stacks)
 	}

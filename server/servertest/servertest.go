@@ -60,7 +60,8 @@ type Gate struct {
 // Start runs a gate until the test ends.
 func Start(t testing.TB, opts Options) *Gate {
 	t.Helper()
-	left := watch()
+	left, began := watch()
+	defer began() // the test's own clients are not the gate's
 	g := &Gate{t: t, Dir: t.TempDir(), CA: pkitest.NewCA(t, "Test CA"), keys: make(map[string]string)}
 	g.Write("ca.crt", g.CA.PEM())
 	g.CA.Issue(t, pkitest.Leaf{DNS: []string{"localhost", "gate.example.org"}, IPs: []string{"127.0.0.1"}}).Write(t, g.Dir, "server")
