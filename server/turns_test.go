@@ -145,7 +145,7 @@ func TestLargeTransfersTakeTurns(t *testing.T) {
 	}
 	c.in.bytes.Store(turns.Large + 1)
 	read := make(chan error, 1)
-	go func() { _, err := io.ReadFull(c, piece); read <- err }()
+	go func() { _, err := io.ReadFull(c, make([]byte, len(piece))); read <- err }()
 	for end := time.Now().Add(10 * time.Second); c.in.bytes.Load() != 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
