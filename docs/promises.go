@@ -7,6 +7,7 @@ var Promises = map[string]string{
 	"anyone/shutdown-bounded":                    "No running tool keeps the process from ending after the drain timeout.",
 	"authority/answer-misread":                   "An issued certificate counts only with our key, the wanted names, good dates and a chain to our root.",
 	"authority/answer-text":                      "What is told of an authority's refusal is one line of bounded length.",
+	"authority/bad-part-of-bundle":               "A bad certificate in a partner's bundle keeps neither our own roots nor our certificate from being replaced.",
 	"authority/bundle-misread":                   "A bundle of a SPIFFE agent puts only CA certificates of configured trust domains in force.",
 	"authority/ca-away":                          "While the CA is away, the certificate in use stays and renewal is retried.",
 	"authority/crl-misread":                      "A signed CRL with unusual content is read as what it says or refused; nobody revoked is let in by it.",

@@ -92,10 +92,14 @@ func (s *Server) checkCertificate(context.Context) (note string, err error) {
 	case now.Before(leaf.NotBefore):
 		return "", fmt.Errorf("the server certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.RFC3339))
 	}
+	var notes []string
 	if err := s.renewal.Err(); err != nil {
-		note = "renewing it fails: " + err.Error()
+		notes = append(notes, "renewing it fails: "+err.Error())
 	}
-	return note, nil
+	if left := s.pki.LeftOut(); len(left) > 0 {
+		notes = append(notes, "left out of the SPIFFE agent's update: "+strings.Join(left, "; "))
+	}
+	return strings.Join(notes, "; "), nil
 }
 
 func (s *Server) checkStore(ctx context.Context) (note string, err error) {

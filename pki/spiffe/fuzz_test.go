@@ -6,18 +6,20 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"maps"
 	"math/big"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
+	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
 // FuzzBundles gives bundles as an agent sends them: certificates one after the other. What
-// is put in force is of our own domain and of those that are configured, and every one of it
-// is a CA's certificate, each once.
+// is left can be read whole. What is put in force is of our own domain and of those that
+// are configured, and every one of it is a CA's certificate, each once.
 //
 // Holds: authority/bundle-misread
 func FuzzBundles(f *testing.F) {
@@ -49,11 +51,19 @@ func FuzzBundles(f *testing.F) {
 		spiffeid.RequireTrustDomainFromString("partner.example"), spiffeid.RequireTrustDomainFromString("stranger.example")
 	source := &Source{federated: []spiffeid.TrustDomain{partner}}
 	f.Fuzz(func(t *testing.T, ours, theirs, strangers []byte) {
+		update := &workload.X509SVIDResponse{Svids: []*workload.X509SVID{{SpiffeId: own.IDString() + "/gate", Bundle: ours}},
+			FederatedBundles: map[string][]byte{partner.IDString(): theirs, stranger.Name(): strangers}}
+		source.sift(update)
+		sifted := map[string][]byte{own.Name(): update.Svids[0].Bundle}
+		maps.Copy(sifted, update.FederatedBundles)
 		set := x509bundle.NewSet()
-		for td, der := range map[spiffeid.TrustDomain][]byte{own: ours, partner: theirs, stranger: strangers} {
-			if b, err := x509bundle.ParseRaw(td, der); err == nil {
-				set.Add(b)
+		for name, der := range sifted {
+			td := spiffeid.RequireTrustDomainFromString(name)
+			certs, err := x509.ParseCertificates(der) // as go-spiffe does
+			if err != nil {
+				t.Fatalf("bundle of %s: %v", td, err)
 			}
+			set.Add(x509bundle.FromX509Authorities(td, certs))
 		}
 		got, err := source.vetBundles(set, own)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,6 +81,7 @@ func (w *watcher) watch() error {
 			grpc.WithDisableServiceConfig(),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 			grpc.WithMaxHeaderListSize(maxHeaders),
+			grpc.WithStreamInterceptor(w.s.siftStreams),
 			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout}),
 			// gRPC's own waits, up to two minutes, would come on top of ours.
 			grpc.WithConnectParams(grpc.ConnectParams{
@@ -102,7 +104,9 @@ func (w *watcher) OnX509ContextUpdate(x *workloadapi.X509Context) {
 		w.s.refuse(w.ctx, err)
 		return
 	}
-	w.s.tell(Event{Op: OpUpdate, Changed: w.s.take(next)})
+	changed := w.s.take(next)
+	w.s.noteLeftOut(w.ctx)
+	w.s.tell(Event{Op: OpUpdate, Changed: changed})
 }
 
 // OnX509ContextWatchError gets two kinds of errors: of an update that does not
@@ -149,6 +153,22 @@ func (s *Source) refuse(ctx context.Context, err error) {
 	err = fmt.Errorf("%w: %w", ErrVet, err)
 	s.opts.Logger.ErrorContext(ctx, "an update of the SPIFFE agent is refused", "err", err, "then", s.outlook())
 	s.tell(Event{Op: OpUpdate, Err: err})
+}
+
+// noteLeftOut tells what of an update that was taken was left out, if it is not what was left
+// out of the last.
+func (s *Source) noteLeftOut(ctx context.Context) {
+	next := s.sifted
+	if was := s.leftOut.Swap(&next); was != nil && slices.Equal(*was, next) || was == nil && len(next) == 0 {
+		return
+	}
+	if len(next) == 0 {
+		s.opts.Logger.InfoContext(ctx, "the SPIFFE agent's updates are taken whole again")
+	} else {
+		s.opts.Logger.ErrorContext(ctx, "parts of the SPIFFE agent's update are left out, the rest is in force; "+
+			"have their owners look at them", "leftOut", []string(next))
+	}
+	s.callNotify()
 }
 
 // missing tells that there is no stream of updates.

@@ -65,7 +65,10 @@ type Source struct {
 	id        spiffeid.ID // zero: not asked for by ID
 	federated []spiffeid.TrustDomain
 
-	held  atomic.Pointer[held]
+	held    atomic.Pointer[held]
+	sifted  leftOut                 // of the update that came last; for the goroutine that gets them
+	leftOut atomic.Pointer[leftOut] // of the one in force
+
 	ready chan struct{} // closed once there is a certificate
 	swaps chan struct{} // of one: held has changed
 
@@ -118,6 +121,15 @@ func (s *Source) Certificate() *tls.Certificate {
 // the first update. Each domain's are for the peers of that domain only. Not to
 // be changed.
 func (s *Source) Bundles() map[string][]*x509.Certificate { return s.held.Load().bundles }
+
+// LeftOut says what of the update in force was left out, and why: certificates of a bundle
+// that are no CA's, say. At most 20 short texts.
+func (s *Source) LeftOut() []string {
+	if left := s.leftOut.Load(); left != nil {
+		return *left
+	}
+	return nil
+}
 
 // TrustDomain returns the name of our own, example.org; before the first update
 // the one of Options.ID, or nothing.

@@ -27,7 +27,7 @@ const (
 
 // vet makes of an update what can be put in force.
 //
-// go-spiffe has parsed all of it by now, and seen of every SVID: exactly one URI
+// It was sifted, and go-spiffe has parsed all of it by now, and seen of every SVID: exactly one URI
 // name, which is a SPIFFE ID with a path; no CA; digitalSignature and neither
 // keyCertSign nor cRLSign; only CAs after the leaf; the leaf's own key. It has
 // not looked at dates, at the bundle, or at whether the one leads to the other.
@@ -120,8 +120,9 @@ func rawURIs(leaf *x509.Certificate) (uris []string) {
 }
 
 // vetBundles returns the bundle of our own domain, without which nothing goes,
-// and those of the federated domains that the agent gives. A federated bundle
-// that is empty is one that is not given: nobody of that domain is trusted.
+// and those of the federated domains that the agent gives, from an update that was
+// sifted. A federated bundle that is empty is one that is not given: nobody of that
+// domain is trusted.
 func (s *Source) vetBundles(set *x509bundle.Set, own spiffeid.TrustDomain) (map[string][]*x509.Certificate, error) {
 	bundles := make(map[string][]*x509.Certificate)
 	for i, td := range append([]spiffeid.TrustDomain{own}, s.federated...) {
@@ -131,27 +132,15 @@ func (s *Source) vetBundles(set *x509bundle.Set, own spiffeid.TrustDomain) (map[
 		}
 		switch {
 		case len(authorities) == 0 && i == 0:
-			return nil, fmt.Errorf("the bundle of our own trust domain %q is empty", td.Name())
+			return nil, fmt.Errorf("the bundle of our own trust domain %q is empty, or no CA's certificate is in it", td.Name())
 		case len(authorities) == 0:
 			continue
 		}
-		if err := vetAuthorities(authorities); err != nil {
-			return nil, fmt.Errorf("bundle of %q: %w", td.Name(), err)
+		if len(authorities) > maxAuthorities { // of a partner's, sift has looked at that
+			return nil, fmt.Errorf("bundle of %q: %d certificates, at most %d are taken", td.Name(), len(authorities), maxAuthorities)
 		}
 		slices.SortFunc(authorities, func(a, b *x509.Certificate) int { return slices.Compare(a.Raw, b.Raw) })
 		bundles[td.Name()] = slices.CompactFunc(authorities, (*x509.Certificate).Equal)
 	}
 	return bundles, nil
-}
-
-func vetAuthorities(authorities []*x509.Certificate) error {
-	if len(authorities) > maxAuthorities {
-		return fmt.Errorf("%d certificates, at most %d are taken", len(authorities), maxAuthorities)
-	}
-	for _, c := range authorities {
-		if !c.IsCA || c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0 {
-			return fmt.Errorf("%q is not a CA's certificate", c.Subject)
-		}
-	}
-	return nil
 }

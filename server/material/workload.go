@@ -59,6 +59,14 @@ func (w *workload) certificate() (*tls.Certificate, error) {
 	return nil, errors.New("the SPIFFE agent has given no certificate yet, or the last one has ended")
 }
 
+// LeftOut says what of the SPIFFE agent's update in force was left out, and why.
+func (k *Keeper) LeftOut() []string {
+	if w, ok := k.parts().origin.(*workload); ok {
+		return w.source.LeftOut()
+	}
+	return nil
+}
+
 // anchors are bound to their trust domains: what is not ours is a partner's.
 func (w *workload) anchors(*config.TLS) ([]*x509.Certificate, []pki.Domain) {
 	var domains []pki.Domain
