@@ -14,6 +14,7 @@ var Promises = map[string]string{
 	"authority/ocsp-misread":                     "A signed OCSP answer with unusual content is read as what it says or refused.",
 	"authority/panic-contained":                  "A panic while data of an authority or issuer is read is a failed attempt, and the process goes on.",
 	"authority/split-list":                       "If a CA splits its revocation list, only a current list of a certificate's own distribution point, or one about all, clears it in hard mode.",
+	"authority/worse-renewal":                    "A certificate that is worse than the one in use does not replace it, and renewals are paced, however short certificates are.",
 	"client/answer-cut":                          "An answer still being delivered is cut within a second after its caller is refused.",
 	"client/api-key-exact":                       "An API key counts only in its exact spelling.",
 	"client/argument-leaves-url":                 "No argument moves a request of a declared tool to another host or path.",

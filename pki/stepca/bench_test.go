@@ -24,6 +24,7 @@ type bench struct {
 	roots    []*x509.Certificate // what the authority names
 	trusted  []*x509.Certificate
 	validity time.Duration
+	usages   []x509.ExtKeyUsage
 	serial   int64
 
 	down  func(op Op) error // nil: never
@@ -64,7 +65,7 @@ func (b *bench) issue(key crypto.Signer) *Pair {
 	b.t.Helper()
 	b.serial++
 	crt, err := b.ca.Sign(&x509.Certificate{
-		SerialNumber: big.NewInt(b.serial), PublicKey: key.Public(), Subject: pkix.Name{CommonName: "gate"}, DNSNames: []string{"gate"},
+		SerialNumber: big.NewInt(b.serial), PublicKey: key.Public(), Subject: pkix.Name{CommonName: "gate"}, DNSNames: []string{"gate"}, ExtKeyUsage: b.usages,
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(b.validity),
 	})
 	if err != nil {

@@ -111,20 +111,36 @@ func TestVet(t *testing.T) {
 	}
 }
 
-// A renewal must neither change our names nor be the certificate we have.
+// A renewal must neither change our names, nor be the certificate we have, nor be worse
+// than it.
+//
+// Holds: authority/worse-renewal
 func TestVetRenewal(t *testing.T) {
 	ca := pkitest.NewCA(t, "ours")
-	own := ca.Issue(t, pkitest.Leaf{DNS: []string{"gate.internal"}})
+	ends := time.Now().Add(time.Hour)
+	own := ca.Issue(t, pkitest.Leaf{DNS: []string{"gate.internal"}, NotAfter: ends})
 	old, err := stepca.NewPair([]*x509.Certificate{own.Leaf}, own.TLS.PrivateKey.(crypto.Signer))
 	if err != nil {
 		t.Fatal(err)
+	}
+	answer := func(edit func(*pkitest.Leaf)) *x509.Certificate {
+		l := pkitest.Leaf{DNS: []string{"gate.internal"}, Key: old.Key(), NotAfter: ends.Add(time.Hour)}
+		edit(&l)
+		return ca.Issue(t, l).Leaf
 	}
 	tests := []struct {
 		name   string
 		answer *x509.Certificate
 		ok     bool
 	}{
-		{"good", ca.Issue(t, pkitest.Leaf{DNS: []string{"gate.internal"}, Key: old.Key()}).Leaf, true},
+		{"good", answer(func(*pkitest.Leaf) {}), true},
+		{"for anything", answer(func(l *pkitest.Leaf) { l.NoExtKeyUsage = true }), true},
+		{"for clients only", answer(func(l *pkitest.Leaf) { l.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), false},
+		{"for servers only", answer(func(l *pkitest.Leaf) { l.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), false},
+		{"without signatures", answer(func(l *pkitest.Leaf) { l.KeyUsage = x509.KeyUsageKeyEncipherment }), false},
+		{"two seconds long", answer(func(l *pkitest.Leaf) { l.NotAfter = time.Now().Add(2 * time.Second) }), false},
+		{"shorter", answer(func(l *pkitest.Leaf) { l.NotAfter = time.Now().Add(10 * time.Minute) }), true},
+		{"300 KB", answer(func(l *pkitest.Leaf) { l.CommonName = strings.Repeat("x", 300_000) }), false},
 		{"further name", ca.Issue(t, pkitest.Leaf{DNS: []string{"gate.internal", "b.internal"}, Key: old.Key()}).Leaf, false},
 		{"another key", ca.Issue(t, pkitest.Leaf{DNS: []string{"gate.internal"}}).Leaf, false},
 		{"the old one", old.Leaf(), false},

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -55,7 +56,11 @@ func (m *Manager) enrol(ctx context.Context) (*Pair, error) {
 		}
 		req.Signer = key
 	}
-	return m.opts.Enroller.Enrol(ctx, req)
+	pair, err := m.opts.Enroller.Enrol(ctx, req)
+	if err == nil && !goodFor(pair.Leaf(), x509.ExtKeyUsageServerAuth) {
+		return nil, fmt.Errorf("%w: it is not for serverAuth, so no client would take it; look at the template of the provisioner", ErrVet)
+	}
+	return pair, err
 }
 
 // openKey opens the KMS's key once.

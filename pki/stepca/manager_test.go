@@ -2,10 +2,12 @@ package stepca
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +91,27 @@ func TestManagerShorterCertificate(t *testing.T) {
 		}
 		if len(b.at) < 10 {
 			t.Errorf("%d renewals", len(b.at))
+		}
+	})
+}
+
+// A first certificate that no client of a server takes is not one.
+//
+// Holds: authority/worse-renewal
+func TestManagerWantsServerCertificate(t *testing.T) {
+	onBench(t, time.Hour, func(t *testing.T, b *bench, opts ManagerOptions) {
+		if err := os.RemoveAll(opts.Dir); err != nil {
+			t.Fatal(err)
+		}
+		b.usages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		b.run(opts, time.Minute)
+		if len(b.calls) == 0 || b.calls[0] != OpEnrol || len(b.events) == 0 {
+			t.Fatalf("calls %v, %d events", b.calls, len(b.events))
+		}
+		for _, e := range b.events {
+			if e.Op == OpEnrol && (!errors.Is(e.Err, ErrVet) || !strings.Contains(e.Err.Error(), "serverAuth")) {
+				t.Errorf("%+v, want ErrVet that tells of serverAuth", e)
+			}
 		}
 	})
 }

@@ -79,7 +79,7 @@ func (c *Client) replace(ctx context.Context, old *Pair, key crypto.Signer, op s
 			return err
 		}
 		pair, err = wanted{
-			key: key, names: names(old.Leaf()), exact: true, old: old.Leaf().Raw,
+			key: key, names: names(old.Leaf()), exact: true, old: old.Leaf(),
 			roots: s.anchors, now: c.now(),
 		}.take(resp)
 		return err

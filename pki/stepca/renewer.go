@@ -47,11 +47,12 @@ type Renewer struct {
 	next   atomic.Pointer[time.Time]
 
 	// Of Run's goroutine alone.
-	pair     *Pair     // nil: none yet
-	due      time.Time // when pair is to be replaced
-	dirty    bool      // pair is not in the store yet
-	stale    bool      // Options.Stale said so
-	failures int       // in a row
+	pair     *Pair       // nil: none yet
+	due      time.Time   // when pair is to be replaced
+	dirty    bool        // pair is not in the store yet
+	stale    bool        // Options.Stale said so
+	failures int         // in a row
+	recent   []time.Time // when pairs were obtained, at most burst, the latest last
 }
 
 // NewRenewer returns a renewer that does nothing before [Renewer.Run].
@@ -141,6 +142,14 @@ func (r *Renewer) adopt() bool {
 	if err != nil || !found.Leaf().NotAfter.After(r.pair.Leaf().NotAfter) {
 		return false
 	}
+	err = worse(found.Leaf(), r.pair.Leaf(), r.opts.Now())
+	if err == nil {
+		err = wanted{names: names(r.pair.Leaf())}.vetNames(found.Leaf())
+	}
+	if err != nil {
+		r.opts.Logger.Warn("a certificate that somebody put into the store is not taken", "err", err)
+		return false
+	}
 	r.failures = 0
 	r.hold(found, time.Time{})
 	return r.opts.Now().Before(r.Next())
@@ -161,7 +170,10 @@ func (r *Renewer) attempt(ctx context.Context) (Op, error) {
 			return op, err
 		}
 		r.dirty = true
-		r.hold(pair, r.opts.Now())
+		now := r.opts.Now()
+		r.recent = append(r.recent, now)
+		r.recent = r.recent[max(0, len(r.recent)-burst):]
+		r.hold(pair, now)
 	}
 	if err := r.store.Save(r.pair); err != nil {
 		return op, fmt.Errorf("keep the new certificate: %w", err)
@@ -212,6 +224,9 @@ func (r *Renewer) hold(pair *Pair, obtained time.Time) {
 	leaf := pair.Leaf()
 	r.pair = pair
 	r.due = due(leaf.NotBefore, leaf.NotAfter, obtained, r.opts.RenewAt, jitter())
+	if soonest := paced(r.recent); r.due.Before(soonest) {
+		r.due = soonest
+	}
 	r.plan(r.due)
 	// Not of one just obtained: what an authority answers must not make us ask
 	// again at once.

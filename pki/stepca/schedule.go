@@ -11,6 +11,11 @@ const (
 	firstRetry = time.Second      // doubled with every failure
 	maxRetry   = 10 * time.Minute // bound while the certificate is good
 	lateRetry  = time.Minute      // bound after its end
+
+	// However short its certificates are, an authority is asked for so many at once, and
+	// then for one in that time.
+	burst = 20
+	pace  = 10 * time.Second
 )
 
 // due returns when a certificate is to be renewed. obtained is when it came, or
@@ -28,6 +33,14 @@ func due(notBefore, notAfter, obtained time.Time, at, jitter float64) time.Time 
 		return soonest
 	}
 	return when
+}
+
+// paced returns the earliest time of a renewal after those that were, the latest last.
+func paced(recent []time.Time) time.Time {
+	if len(recent) < burst {
+		return time.Time{}
+	}
+	return recent[len(recent)-burst].Add(burst * pace)
 }
 
 // backoff returns how long to wait after so many failures in a row: doubling,

@@ -18,12 +18,20 @@ import (
 // that was not taken.
 var ErrVet = errors.New("the authority issued a certificate that is not taken")
 
+const (
+	maxCertBytes = 16 << 10 // of each certificate: clients have to take all of them
+
+	// What ends sooner than the certificate that is held is taken all the same if so much
+	// is left of it: step-ca issues nothing shorter unless told to.
+	shortestLeft = 5 * time.Minute
+)
+
 // A wanted is what an issued certificate is held against.
 type wanted struct {
 	key   crypto.Signer
-	names []string // sorted, as names returns them
-	exact bool     // no further names: a renewal must not change who we are
-	old   []byte   // DER of the certificate to be replaced, if any
+	names []string          // sorted, as names returns them
+	exact bool              // no further names: a renewal must not change who we are
+	old   *x509.Certificate // to be replaced; nil: none
 	roots []*x509.Certificate
 	now   time.Time
 }
@@ -67,8 +75,10 @@ func (w wanted) vet(chain []*x509.Certificate) error {
 	if !keyutil.Equal(leaf.PublicKey, w.key.Public()) {
 		return ErrMismatch
 	}
-	if bytes.Equal(leaf.Raw, w.old) {
-		return errors.New("it is the one to be replaced")
+	for i, c := range chain {
+		if len(c.Raw) > maxCertBytes {
+			return fmt.Errorf("certificate %d of its chain has %d bytes, at most %d are taken", i, len(c.Raw), maxCertBytes)
+		}
 	}
 	if leaf.IsCA || leaf.KeyUsage&x509.KeyUsageCertSign != 0 {
 		return errors.New("it is a CA's, not a leaf")
@@ -80,6 +90,11 @@ func (w wanted) vet(chain []*x509.Certificate) error {
 		return fmt.Errorf("it holds from %s to %s and it is now %s; compare this machine's clock with the authority's",
 			leaf.NotBefore.Format(time.RFC3339), leaf.NotAfter.Format(time.RFC3339), w.now.UTC().Format(time.RFC3339))
 	}
+	if w.old != nil {
+		if err := worse(leaf, w.old, w.now); err != nil {
+			return err
+		}
+	}
 	_, err := leaf.Verify(x509.VerifyOptions{
 		Roots:         pool(w.roots),
 		Intermediates: pool(chain[1:]),
@@ -87,6 +102,31 @@ func (w wanted) vet(chain []*x509.Certificate) error {
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	return err
+}
+
+// worse says why a certificate must not replace another, of the same names.
+func worse(next, old *x509.Certificate, now time.Time) error {
+	if bytes.Equal(next.Raw, old.Raw) {
+		return errors.New("it is the one to be replaced")
+	}
+	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
+		if goodFor(old, usage) && !goodFor(next, usage) {
+			return fmt.Errorf("it is not for %s, which the one to be replaced is; look at the authority's template", usage)
+		}
+	}
+	if old.NotAfter.After(now) && next.NotAfter.Before(old.NotAfter) && next.NotAfter.Sub(now) < shortestLeft {
+		return fmt.Errorf("it ends at %s, sooner than the one to be replaced and in less than %s",
+			next.NotAfter.Format(time.RFC3339), shortestLeft)
+	}
+	return nil
+}
+
+// goodFor reports whether a peer takes a certificate for that usage (RFC 5280, sections
+// 4.2.1.3 and 4.2.1.12): its key signs handshakes, and its extended usages, if it has any, say so.
+func goodFor(c *x509.Certificate, usage x509.ExtKeyUsage) bool {
+	signs := c.KeyUsage == 0 || c.KeyUsage&x509.KeyUsageDigitalSignature != 0
+	return signs && (len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 ||
+		slices.Contains(c.ExtKeyUsage, usage) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny))
 }
 
 // vetNames takes further names at enrolment, where a provisioner's template may
