@@ -149,6 +149,7 @@ var Promises = map[string]string{
 	"stranger/stalled-handshakes":       "Stalled handshakes make room for others.",
 	"stranger/trickled-handshake-slots": "Clients that send their handshake byte by byte keep no handshake slot from others.",
 	"stranger/trickled-handshakes":      "A handshake that waits too long for its client gives way to waiting clients.",
+	"tenant/named-responder":            "A certificate has an OCSP responder asked only if a client CA itself signed it, at addresses that egress allows.",
 	"tenant/connection-share":           "A tenant over its share loses its own connections.",
 	"tenant/connections-own-identity":   "An identity's share of connections is that of the SAN that maps its certificate.",
 	"tenant/denied-is-unknown":          "A denied tool is neither listed nor distinguishable from an unknown one.",

@@ -132,7 +132,7 @@ func (s *Snapshot) CheckSent(sent []*x509.Certificate) error {
 		return refuse(BadCertificate, fmt.Sprintf("chain of more than %d certificates", MaxChain))
 	}
 	for _, c := range sent {
-		if s.Bundle.holds(c) {
+		if s.Bundle.Holds(c) {
 			continue // an anchor: its key is looked at where a chain ends in it
 		}
 		if err := Admissible(c, s.WeakKeys); err != nil {

@@ -92,8 +92,8 @@ func (b *Bundle) vouches(anchor *x509.Certificate, id *Identity) bool {
 	})
 }
 
-// holds reports whether the certificate is one of the anchors.
-func (b *Bundle) holds(c *x509.Certificate) bool { return b.held[sha256.Sum256(c.Raw)] }
+// Holds reports whether the certificate is one of the anchors.
+func (b *Bundle) Holds(c *x509.Certificate) bool { return b.held[sha256.Sum256(c.Raw)] }
 
 // Certificates returns the anchors, sorted by their DER. Not to be changed.
 func (b *Bundle) Certificates() []*x509.Certificate { return b.certs }

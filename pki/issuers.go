@@ -125,7 +125,7 @@ func (b *Bundle) issuersOf(sent []*x509.Certificate) *issuers {
 	var unnamed []*x509.Certificate
 	for _, c := range sent {
 		all, chosen := b.named[string(c.RawIssuer)], is.chosen[string(c.RawIssuer)]
-		if chosen == nil || b.holds(c) { // an anchor needs no issuer
+		if chosen == nil || b.Holds(c) { // an anchor needs no issuer
 			continue
 		}
 		found := len(c.AuthorityKeyId) > 0 && chosen.takeFrom(all, func(anchor *x509.Certificate) bool {
@@ -190,7 +190,7 @@ func (is *issuers) cost(name []byte) cost {
 // leavesOut reports whether c is not tried as an intermediate: it is an anchor, and
 // not all of those are tried, so that the many roots that a client may send beside
 // its chain cost nothing.
-func (is *issuers) leavesOut(c *x509.Certificate) bool { return is.chosen != nil && is.bundle.holds(c) }
+func (is *issuers) leavesOut(c *x509.Certificate) bool { return is.chosen != nil && is.bundle.Holds(c) }
 
 // pool returns the roots for crypto/x509.
 func (is *issuers) pool(sent []*x509.Certificate) *x509.CertPool {
@@ -198,7 +198,7 @@ func (is *issuers) pool(sent []*x509.Certificate) *x509.CertPool {
 		return is.bundle.pool
 	}
 	pool := x509.NewCertPool()
-	if is.bundle.holds(is.leaf) {
+	if is.bundle.Holds(is.leaf) {
 		pool.AddCert(is.leaf)
 	}
 	for _, c := range sent {

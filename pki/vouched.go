@@ -16,7 +16,7 @@ import (
 func (is *issuers) vouched(sent []*x509.Certificate) (out []*x509.Certificate) {
 	between := is.between(sent)
 	left := slices.DeleteFunc(slices.Clone(between), func(c *x509.Certificate) bool {
-		if is.bundle.holds(c) || signedByAny(c, is.named(c.RawIssuer)) {
+		if is.bundle.Holds(c) || signedByAny(c, is.named(c.RawIssuer)) {
 			out = append(out, c)
 			return true
 		}

@@ -76,7 +76,7 @@ func (c *Cache) Entry(chain []*x509.Certificate) *Entry {
 		return mute(errors.New("no issuer to ask about: the chain ends with the certificate itself"))
 	}
 	leaf, above := chain[0], chain[1]
-	address, err := c.opts.addressOf(leaf)
+	address, err := c.opts.addressOf(leaf, above)
 	if err != nil {
 		return mute(err)
 	}

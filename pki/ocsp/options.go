@@ -26,6 +26,11 @@ type Options struct {
 	// empty, a certificate is asked about at the first usable address it names
 	// itself (authority information access, RFC 5280, 4.2.2.1).
 	Responder string
+	// MayName reports whether the certificates of an issuer may name their
+	// responder; nil: those of any issuer. Whoever has a CA below one that is
+	// trusted, such as a tenant, writes what it likes into certificates, and could
+	// have any address dialled.
+	MayName func(issuer *x509.Certificate) bool
 	// Hash makes the certificate's identifier in requests: crypto.SHA1 where
 	// zero, which every responder knows (RFC 5019) and which only names, or
 	// crypto.SHA256, which is what zero means in FIPS 140-only mode.
@@ -141,10 +146,14 @@ func checkAddress(address string) error {
 // maxAddresses are looked at of those that a certificate names.
 const maxAddresses = 8
 
-// addressOf returns where to ask about leaf.
-func (o *Options) addressOf(leaf *x509.Certificate) (string, error) {
+// addressOf returns where to ask about leaf, of the given issuer.
+func (o *Options) addressOf(leaf, issuer *x509.Certificate) (string, error) {
 	if o.Responder != "" {
 		return o.Responder, nil
+	}
+	if len(leaf.OCSPServer) > 0 && o.MayName != nil && !o.MayName(issuer) {
+		return "", errors.New("its issuer is not itself a client CA, so the OCSP responder that it names is not asked; " +
+			"configure the responder, or add the issuer to the client CAs")
 	}
 	var first error
 	for _, address := range leaf.OCSPServer[:min(len(leaf.OCSPServer), maxAddresses)] {

@@ -114,6 +114,7 @@ type Leaf struct {
 	UPNs       []string // Microsoft user principal names, as otherName
 
 	CRLPoints []string // addresses of its distribution points
+	OCSP      []string // addresses of its responders
 
 	NotBefore, NotAfter time.Time
 	ExtKeyUsage         []x509.ExtKeyUsage // clientAuth and serverAuth where nil
@@ -146,6 +147,7 @@ func (ca *CA) Issue(t testing.TB, l Leaf) *Cert {
 		BasicConstraintsValid: true,
 		SignatureAlgorithm:    l.SignatureAlgorithm,
 		CRLDistributionPoints: l.CRLPoints,
+		OCSPServer:            l.OCSP,
 	}
 	if template.NotBefore.IsZero() {
 		template.NotBefore = time.Now().Add(-time.Minute)

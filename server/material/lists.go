@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -37,7 +38,7 @@ func (k *Keeper) newLists(r config.Revocation, state config.Path) (*revocation.S
 		Anchors:   func() []*x509.Certificate { return *k.anchors.Load() },
 		Admit:     k.opts.AdmitList,
 		Kept:      k.opts.ListKept,
-		Transport: listTransport{k},
+		Transport: listTransport{keeper: k},
 		Now:       k.opts.Now,
 		Logger:    k.opts.Logger,
 		OnUpdate:  k.opts.OnList,
@@ -96,17 +97,21 @@ func (k *Keeper) issuers() []*x509.Certificate {
 
 // A listTransport fetches lists over connections that the CAs in force vouch
 // for; it keeps none open, for the hour between two looks.
-type listTransport struct{ k *Keeper }
+type listTransport struct {
+	keeper *Keeper
+	dial   func(ctx context.Context, network, address string) (net.Conn, error) // nil: whatever is configured
+}
 
 func (t listTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	roots := x509.NewCertPool()
-	for _, c := range *t.k.cas.Load() { // not those that clients have brought
+	for _, c := range *t.keeper.cas.Load() { // not those that clients have brought
 		roots.AddCert(c)
 	}
-	if t.k.still {
+	if t.keeper.still {
 		return nil, errors.New("nothing is fetched for a look")
 	}
 	once := &http.Transport{DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: revocation.MaxHeaderBytes,
+		DialContext:     t.dial,
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	return once.RoundTrip(r)
 }

@@ -25,7 +25,7 @@ func TestHeadOfListBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := listTransport{k}.RoundTrip(req)
+		res, err := listTransport{keeper: k}.RoundTrip(req)
 		if err == nil {
 			res.Body.Close()
 		}
