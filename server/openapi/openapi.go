@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
@@ -150,7 +151,7 @@ func (im *importer) why() string {
 }
 
 func (im *importer) skip(id, format string, args ...any) {
-	im.skipped = append(im.skipped, Skipped{text(id, 200), text(fmt.Sprintf(format, args...), 500)})
+	im.skipped = append(im.skipped, Skipped{text(oneLine(id), 200), text(oneLine(fmt.Sprintf(format, args...)), 500)})
 }
 
 // chosen reports whether an operation is by its id or one of its tags.
@@ -259,4 +260,7 @@ func text(s string, limit int) string {
 	return strings.ToValidUTF8(s[:limit-3], "") + "…"
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine has a blank for what breaks a line, and for other characters that control terminals.
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+}
